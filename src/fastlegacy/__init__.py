@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""fastlegacy: compressed HDF5 detector data as the legacy files that other programs read.
+
+>>> import fastlegacy
+>>> stack = fastlegacy.open("scan.h5::/1.1/measurement/eiger")  # doctest: +SKIP
+>>> stack[7]  # doctest: +SKIP
+>>> fastlegacy.tree(stack, format="edf")["data0001.edf"].read(0, 512)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastlegacy.errors import (
+        DecodeError,
+        ExportError,
+        FastlegacyError,
+        FilterError,
+        LayoutError,
+        MountError,
+        NotAStackError,
+        SourceError,
+        UrlError,
+    )
+    from fastlegacy.faces.export import export
+    from fastlegacy.faces.library import decode, formats, open, stacks, tree
+    from fastlegacy.hdf5.stack import Stack
+    from fastlegacy.index.tree import Tree, VirtualFile
+    from fastlegacy.model import Geometry, StackFacts, StackInfo
+
+__all__ = [
+    "DecodeError",
+    "ExportError",
+    "FastlegacyError",
+    "FilterError",
+    "Geometry",
+    "LayoutError",
+    "MountError",
+    "NotAStackError",
+    "SourceError",
+    "Stack",
+    "StackFacts",
+    "StackInfo",
+    "Tree",
+    "UrlError",
+    "VirtualFile",
+    "decode",
+    "export",
+    "formats",
+    "open",
+    "stacks",
+    "tree",
+]
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "fastlegacy.errors": (
+        "DecodeError",
+        "ExportError",
+        "FastlegacyError",
+        "FilterError",
+        "LayoutError",
+        "MountError",
+        "NotAStackError",
+        "SourceError",
+        "UrlError",
+    ),
+    "fastlegacy.faces.export": ("export",),
+    "fastlegacy.faces.library": ("decode", "formats", "open", "stacks", "tree"),
+    "fastlegacy.hdf5.stack": ("Stack",),
+    "fastlegacy.index.tree": ("Tree", "VirtualFile"),
+    "fastlegacy.model": ("Geometry", "StackFacts", "StackInfo"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Names come when they are first used: the command line must not wait for HDF5 to print its help."""
+    from importlib import import_module
+
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'fastlegacy' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
