@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: MIT
+"""What ``_core.pyx`` uses of the C headers in ``csrc/``."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+cdef extern from "status.h" nogil:
+    enum:
+        FL_OK
+        FL_CORRUPT
+        FL_CHECKSUM
+        FL_SHORT
+        FL_SYSTEM
+        FL_CHANGED
+        FL_NOMEM
+        FL_PYTHON
+    ctypedef struct fl_error:
+        int code
+        int sys_errno
+        const char *name
+        int64_t chunk
+        int64_t frame
+        char *detail
+    void fl_error_clear(fl_error *)
+    void fl_error_text(const fl_error *, char *, size_t)
+    int fl_fail(fl_error *, int, const char *)
+
+cdef extern from "bitshuffle.h" nogil:
+    enum:
+        FL_SIMD_PORTABLE
+        FL_SIMD_AVX2
+        FL_BSHUF_PLAIN
+        FL_BSHUF_LZ4
+        FL_BSHUF_ZSTD
+    int fl_simd_best()
+    ctypedef int (*fl_lz4_fn)(const char *, char *, int, int)
+    ctypedef size_t (*fl_zstd_fn)(void *, size_t, const void *, size_t)
+    ctypedef struct fl_bshuf:
+        size_t elem
+        size_t block
+        int compression
+        fl_lz4_fn lz4
+        fl_zstd_fn zstd
+        int simd
+    ctypedef struct fl_blocks:
+        uint64_t *starts
+    int fl_blocks_open(fl_blocks *, const fl_bshuf *, const uint8_t *, size_t, size_t, fl_error *)
+    int fl_blocks_read(const fl_blocks *, const fl_bshuf *, size_t, size_t, uint8_t *, fl_error *)
+    void fl_blocks_close(fl_blocks *)
+    void fl_unbitshuffle(const uint8_t *, size_t, size_t, uint8_t *, uint8_t *, int)
+    void fl_unshuffle(const uint8_t *, size_t, size_t, uint8_t *, int)
+
+cdef extern from "filters.h" nogil:
+    enum:
+        FL_MAX_FILTERS
+        FL_MAX_CD
+        FL_STAGE_BSHUF
+        FL_STAGE_DEFLATE
+        FL_STAGE_SHUFFLE
+        FL_STAGE_FLETCHER32
+        FL_STAGE_PLUGIN
+    ctypedef struct pthread_mutex_t:
+        pass
+    int pthread_mutex_init(pthread_mutex_t *, void *)
+    int pthread_mutex_destroy(pthread_mutex_t *)
+    int pthread_mutex_lock(pthread_mutex_t *)
+    int pthread_mutex_unlock(pthread_mutex_t *)
+    ctypedef size_t (*fl_h5z_fn)(unsigned, size_t, const unsigned *, size_t, size_t *, void **)
+    ctypedef int (*fl_uncompress_fn)(uint8_t *, unsigned long *, const uint8_t *, unsigned long)
+    ctypedef struct fl_stage:
+        int kind
+        int id
+        unsigned *cd
+        size_t n_cd
+        size_t elem
+        fl_bshuf bshuf
+        fl_uncompress_fn uncompress
+        fl_h5z_fn plugin
+        pthread_mutex_t *one_at_a_time
+    ctypedef struct fl_pipeline:
+        fl_stage *stages
+        int n
+    uint32_t fl_fletcher32(const uint8_t *, size_t)
+    int fl_pipeline_undo(const fl_pipeline *, uint32_t, void **, size_t, size_t, fl_error *)
+    int fl_pipeline_is_blocks(const fl_pipeline *, uint32_t)
+
+cdef extern from "files.h" nogil:
+    ctypedef struct fl_files:
+        int n
+        int open
+        int max_open
+    void fl_files_init(fl_files *, int)
+    void fl_files_free(fl_files *)
+    int fl_files_add(fl_files *, const char *, uint64_t, uint64_t, int64_t)
+    int fl_files_rename(fl_files *, int, const char *)
+
+cdef extern from "cache.h" nogil:
+    ctypedef struct fl_cache:
+        size_t bytes
+        size_t max_bytes
+        uint64_t hits
+        uint64_t misses
+    void fl_cache_init(fl_cache *, size_t)
+    void fl_cache_free(fl_cache *)
+    void fl_cache_set_max(fl_cache *, size_t)
+    void fl_cache_forget(fl_cache *, uint64_t)
+
+cdef extern from "dataset.h" nogil:
+    enum:
+        FL_MAX_DIMS
+        FL_CONTIGUOUS
+        FL_CHUNKED
+        FL_MEMORY
+        FL_BY_PYTHON
+    ctypedef struct fl_dataset:
+        uint64_t id
+        char *name
+        int kind
+        int ndim
+        int64_t *shape
+        int64_t *chunk
+        int64_t *grid
+        size_t itemsize
+        size_t chunk_bytes
+        uint8_t *fill
+        int file
+        uint64_t address
+        const uint8_t *memory
+        const uint64_t *addresses
+        const uint64_t *sizes
+        const uint32_t *masks
+        int64_t n_chunks
+        fl_pipeline pipeline
+        fl_files *files
+        fl_cache *cache
+        void *owner
+        int ready
+        int (*prepare)(fl_dataset *, fl_error *) noexcept nogil
+        int (*load)(fl_dataset *, int64_t, uint8_t *, fl_error *) noexcept nogil
+    int fl_dataset_ready(fl_dataset *, fl_error *)
+
+cdef extern from "stack.h" nogil:
+    enum:
+        FL_MAX_AXES
+    ctypedef struct fl_axis:
+        int64_t start
+        int64_t step
+        int64_t count
+        int64_t src_start
+        int64_t src_step
+        int src_axis
+    ctypedef struct fl_part:
+        fl_dataset *dataset
+        uint8_t *fill
+        fl_axis *axes
+        int64_t *base
+    ctypedef struct fl_stack:
+        int n_axes
+        int64_t *shape
+        int64_t frames
+        int64_t ny
+        int64_t nx
+        size_t itemsize
+        uint8_t *fill
+        fl_part *parts
+        int64_t n_bounds
+        int64_t *bounds
+        int64_t *first
+        int64_t *members
+    int fl_stack_read(const fl_stack *, int64_t, int64_t, uint8_t *, fl_error *)
+
+cdef extern from "splice.h" nogil:
+    enum:
+        FL_LITERAL
+        FL_PIXELS
+        FL_PADDING
+    ctypedef struct fl_piece:
+        int kind
+        int64_t start
+        int64_t size
+        const uint8_t *data
+        int64_t first_frame
+        int swap
+        uint8_t value
+    ctypedef struct fl_vfile:
+        int64_t size
+        int n_pieces
+        fl_piece *pieces
+        const fl_stack *stack
+        int users
+    void fl_vfile_release(fl_vfile *)
+    int64_t fl_vfile_read(const fl_vfile *, uint8_t *, size_t, int64_t, fl_error *)
+
+cdef extern from "fuse_ops.h" nogil:
+    enum:
+        FL_NAME
+        FL_ERRORS
+    ctypedef struct fl_counters:
+        uint64_t reads, read_bytes, read_ns, real_reads, real_read_bytes, writes, write_bytes, write_ns
+        uint64_t flushes, releases, opened, errors
+    ctypedef struct fl_failure:
+        char *name
+        int64_t at
+        uint64_t size
+        fl_error error
+        char *place
+    ctypedef struct fl_mount:
+        fl_counters counters
+        pthread_mutex_t lock
+        fl_failure *failures
+        int n_failures
+        uint64_t lost
+    ctypedef struct fl_handle:
+        fl_mount *mount
+        fl_vfile *file
+        int fd
+        char *name
+    void fl_handle_free(fl_handle *)
+    void fl_fuse_read()
+    void fl_fuse_write()
+    void fl_fuse_flush()
+    void fl_fuse_release()
+
+cdef extern from *:
+    """
+    #define FL_ATOMIC_ADD(p, n) __atomic_fetch_add((p), (n), __ATOMIC_RELAXED)
+    #define FL_ATOMIC_SET(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+    """
+    void FL_ATOMIC_ADD(void *, int) noexcept nogil
+    void FL_ATOMIC_SET(int *, int) noexcept nogil

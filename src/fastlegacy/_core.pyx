@@ -1,0 +1,763 @@
+# SPDX-License-Identifier: MIT
+# cython: boundscheck=False, wraparound=False, auto_pickle=False, freethreading_compatible=True
+# distutils: language = c
+"""The kernels: stored chunks to pixels, pixels to any byte range of a virtual file, without the GIL.
+
+Design, in three storeys:
+
+a) ``csrc/*.h``: plain C on raw buffers, one theme a file, each building on those before it:
+   status, bitshuffle, filters, files, cache, dataset, stack, splice, fuse_ops. Errors by code.
+b) This module: extension types that own the C structs, check what comes in, drop the GIL around the C call and turn
+   codes into the exceptions of ``fastlegacy.errors``.
+c) ``fastlegacy.hdf5`` and the faces: everything with names, paths and defaults.
+
+Two hooks lead from C back to Python, and take the GIL for it: ``prepare`` (a dataset's chunk map, once) and ``load``
+(a chunk that only h5py can decode).
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset, strdup
+
+import threading
+
+from fastlegacy.errors import DecodeError, SourceError
+
+
+# ---------------------------------------------------------------------------------------------------- errors
+
+cdef object _exception(const fl_error *e, str place):
+    cdef char text[512]
+    fl_error_text(e, text, sizeof(text))
+    message = text.decode("utf-8", "surrogateescape")
+    file, _, dataset = place.partition("::")
+    where = {"file": file or None, "dataset": dataset or None, "frame": e.frame if e.frame >= 0 else None}
+    if e.code == FL_NOMEM:
+        return MemoryError(f"{place}: {message}")
+    if e.code in (FL_SHORT, FL_SYSTEM, FL_CHANGED):
+        hint = "open the stack again" if e.code == FL_CHANGED else "check the file, or copy it again from its source"
+        return SourceError(message, **where, hint=hint)
+    if e.code in (FL_CORRUPT, FL_CHECKSUM, FL_PYTHON):
+        return DecodeError(message, **where, hint="other frames may be fine; copy the file again from its source")
+    return IndexError(f"{place}: {message}")
+
+
+cdef object _raised(const fl_error *e):
+    place = e.name.decode("utf-8", "surrogateescape") if e.name != NULL else ""
+    return _exception(e, place)
+
+
+# ---------------------------------------------------------------------------------------------------- kernels
+
+cdef int _level(str simd) except -1:
+    if simd is None:
+        return fl_simd_best()
+    if simd == "portable":
+        return FL_SIMD_PORTABLE
+    if simd == "avx2" and fl_simd_best() >= FL_SIMD_AVX2:
+        return FL_SIMD_AVX2
+    raise ValueError(f"this machine has no {simd!r} kernels; it has {simd_levels()}")
+
+
+def simd_levels():
+    """Names of the kernel levels that run on this machine, slowest first."""
+    return ["portable", "avx2"][: fl_simd_best() + 1]
+
+
+def unbitshuffle(const uint8_t[::1] data not None, uint8_t[::1] out not None, Py_ssize_t itemsize, str simd=None):
+    """Undo the bit transposition of one block of whole groups of 8 elements."""
+    cdef Py_ssize_t size = data.shape[0]
+    cdef int level = _level(simd)
+    if itemsize < 1 or size % (8 * itemsize) or out.shape[0] != size:
+        raise ValueError("a block is a multiple of 8 elements, and out has its size")
+    if size == 0:
+        return
+    cdef uint8_t *planes = <uint8_t *>malloc(size)
+    if planes == NULL:
+        raise MemoryError
+    with nogil:
+        fl_unbitshuffle(&data[0], size // itemsize, itemsize, &out[0], planes, level)
+        free(planes)
+
+
+def unshuffle(const uint8_t[::1] data not None, uint8_t[::1] out not None, Py_ssize_t itemsize, str simd=None):
+    """Undo HDF5's byte shuffle of whole elements."""
+    cdef Py_ssize_t size = data.shape[0]
+    cdef int level = _level(simd)
+    if itemsize < 1 or size % itemsize or out.shape[0] != size:
+        raise ValueError("data are whole elements, and out has their size")
+    if size:
+        with nogil:
+            fl_unshuffle(&data[0], size // itemsize, itemsize, &out[0], level)
+
+
+def fletcher32(const uint8_t[::1] data not None):
+    """HDF5's fletcher32 checksum of some bytes."""
+    cdef Py_ssize_t size = data.shape[0]
+    return fl_fletcher32(&data[0] if size else NULL, size)
+
+
+cdef class Mutex:
+    """Lets one plug-in call run at a time: for filter libraries that keep state between calls."""
+
+    cdef pthread_mutex_t mutex
+
+    def __cinit__(self):
+        pthread_mutex_init(&self.mutex, NULL)
+
+    def __dealloc__(self):
+        pthread_mutex_destroy(&self.mutex)
+
+
+cdef class Pipeline:
+    """The filters of a dataset, in the order in which HDF5 applied them when writing."""
+
+    cdef fl_pipeline pipeline
+    cdef list keep
+    cdef int simd
+
+    def __cinit__(self, str simd=None):
+        memset(&self.pipeline, 0, sizeof(self.pipeline))
+        self.keep = []
+        self.simd = _level(simd)
+
+    def __len__(self):
+        return self.pipeline.n
+
+    cdef fl_stage *_new(self, int kind, int number) except NULL:
+        if self.pipeline.n >= FL_MAX_FILTERS:
+            raise ValueError("more filters than HDF5 allows")
+        cdef fl_stage *stage = &self.pipeline.stages[self.pipeline.n]
+        self.pipeline.n += 1
+        stage.kind = kind
+        stage.id = number
+        stage.bshuf.simd = self.simd
+        return stage
+
+    def add_bitshuffle(self, Py_ssize_t itemsize, Py_ssize_t block_elements, int compression, size_t decoder=0):
+        """Filter 32008. ``compression``: 0 none, 2 LZ4, 3 zstd, as the filter counts; ``decoder``: the address of
+        ``LZ4_decompress_safe`` or ``ZSTD_decompress``."""
+        if itemsize < 1 or itemsize > 1 << 20 or block_elements < 0 or block_elements > 1 << 28:
+            raise ValueError("impossible element or block size")
+        if compression not in (FL_BSHUF_PLAIN, FL_BSHUF_LZ4, FL_BSHUF_ZSTD) or (compression and not decoder):
+            raise ValueError("unknown compression, or no decoder for it")
+        cdef fl_stage *stage = self._new(FL_STAGE_BSHUF, 32008)
+        stage.bshuf.elem = itemsize
+        stage.bshuf.block = block_elements
+        stage.bshuf.compression = compression
+        if compression == FL_BSHUF_LZ4:
+            stage.bshuf.lz4 = <fl_lz4_fn>decoder
+        elif compression == FL_BSHUF_ZSTD:
+            stage.bshuf.zstd = <fl_zstd_fn>decoder
+
+    def add_deflate(self, size_t uncompress):
+        """Filter 1. ``uncompress``: the address of zlib's function of that name."""
+        if not uncompress:
+            raise ValueError("no decoder")
+        self._new(FL_STAGE_DEFLATE, 1).uncompress = <fl_uncompress_fn>uncompress
+
+    def add_shuffle(self, Py_ssize_t itemsize):
+        """Filter 2."""
+        if itemsize < 1:
+            raise ValueError("impossible element size")
+        self._new(FL_STAGE_SHUFFLE, 2).elem = itemsize
+
+    def add_fletcher32(self):
+        """Filter 3."""
+        self._new(FL_STAGE_FLETCHER32, 3)
+
+    def add_plugin(self, int number, size_t function, cd_values, Mutex mutex=None):
+        """Any filter by the H5Z function at an address; with ``mutex`` one call at a time."""
+        if not function or len(cd_values) > FL_MAX_CD:
+            raise ValueError("no filter function, or too many client data values")
+        cdef fl_stage *stage = self._new(FL_STAGE_PLUGIN, number)
+        cdef Py_ssize_t i
+        stage.plugin = <fl_h5z_fn>function
+        stage.n_cd = len(cd_values)
+        for i in range(<Py_ssize_t>stage.n_cd):
+            stage.cd[i] = cd_values[i]
+        if mutex is not None:
+            self.keep.append(mutex)
+            stage.one_at_a_time = &mutex.mutex
+
+    def decode(self, const uint8_t[::1] data not None, uint8_t[::1] out not None, uint32_t mask=0):
+        """Decode one stored chunk into ``out``, which has the size of the chunk. Bit i of ``mask``: filter i was
+        skipped when the chunk was written."""
+        cdef Py_ssize_t size = data.shape[0], expected = out.shape[0]
+        cdef uint8_t empty = 0
+        cdef const uint8_t *src = &data[0] if size else &empty
+        cdef uint8_t *dst = &out[0] if expected else &empty
+        cdef fl_error error
+        cdef fl_blocks blocks
+        cdef int rc
+        cdef void *buf
+        fl_error_clear(&error)
+        with nogil:
+            if fl_pipeline_is_blocks(&self.pipeline, mask):
+                rc = fl_blocks_open(&blocks, &self.pipeline.stages[0].bshuf, src, size, expected, &error)
+                if rc == FL_OK:
+                    rc = fl_blocks_read(&blocks, &self.pipeline.stages[0].bshuf, 0, expected, dst, &error)
+                    fl_blocks_close(&blocks)
+            else:
+                buf = malloc(size + 1)
+                if buf == NULL:
+                    rc = fl_fail(&error, FL_NOMEM, b"")
+                else:
+                    memcpy(buf, src, size)
+                    rc = fl_pipeline_undo(&self.pipeline, mask, &buf, size, expected, &error)
+                    if rc == FL_OK:
+                        memcpy(dst, buf, expected)
+                    free(buf)
+        if rc:
+            raise _raised(&error)
+
+
+# ---------------------------------------------------------------------------------------------------- sources
+
+cdef class Cache:
+    """The chunks that are kept, up to a number of bytes."""
+
+    cdef fl_cache cache
+
+    def __cinit__(self, size_t max_bytes):
+        fl_cache_init(&self.cache, max_bytes)
+
+    def __dealloc__(self):
+        fl_cache_free(&self.cache)
+
+    @property
+    def max_bytes(self):
+        return self.cache.max_bytes
+
+    @max_bytes.setter
+    def max_bytes(self, size_t value):
+        with nogil:
+            fl_cache_set_max(&self.cache, value)
+
+    @property
+    def used_bytes(self):
+        return self.cache.bytes
+
+    @property
+    def hits(self):
+        return self.cache.hits
+
+    @property
+    def misses(self):
+        return self.cache.misses
+
+
+cdef class Files:
+    """The files that are read, with a bound on how many are open at a time."""
+
+    cdef fl_files files
+
+    def __cinit__(self, int max_open):
+        fl_files_init(&self.files, max_open)
+
+    def __dealloc__(self):
+        fl_files_free(&self.files)
+
+    def __len__(self):
+        return self.files.n
+
+    @property
+    def open_files(self):
+        return self.files.open
+
+    def add(self, bytes path not None, uint64_t size, uint64_t inode, int64_t mtime_ns):
+        """Number of a file from now on. The other arguments say which file it has to be when it is opened."""
+        cdef int number = fl_files_add(&self.files, path, size, inode, mtime_ns)
+        if number < 0:
+            raise MemoryError
+        return number
+
+    def rename(self, int number, bytes path not None):
+        """Open a file by another path from now on."""
+        if not 0 <= number < self.files.n:
+            raise IndexError(number)
+        if fl_files_rename(&self.files, number, path):
+            raise MemoryError
+
+
+cdef void _note_python(fl_error *error, object exc) noexcept:
+    cdef bytes text = str(exc).encode("utf-8", "replace")
+    fl_fail(error, FL_PYTHON, text)
+
+
+cdef int _prepare(fl_dataset *d, fl_error *error) noexcept with gil:
+    try:
+        (<Dataset>d.owner).prepare()
+    except BaseException as exc:
+        _note_python(error, exc)
+        return FL_PYTHON
+    return FL_OK
+
+
+cdef int _load(fl_dataset *d, int64_t chunk, uint8_t *out, fl_error *error) noexcept with gil:
+    cdef const uint8_t[::1] data
+    try:
+        data = (<Dataset>d.owner).loader(chunk)
+        if <size_t>data.shape[0] != d.chunk_bytes:
+            raise ValueError(f"{data.shape[0]} bytes where a chunk has {d.chunk_bytes}")
+        memcpy(out, &data[0], d.chunk_bytes)
+    except BaseException as exc:
+        _note_python(error, exc)
+        return FL_PYTHON
+    return FL_OK
+
+
+cdef class Dataset:
+    """One dataset as it is stored.
+
+    Parameters
+    ----------
+    name : str
+        ``file::path``, for messages.
+    shape, chunk : tuple of int
+        Of the dataset; ``chunk`` equals ``shape`` where it is not chunked.
+    fill : bytes
+        Fill value, one element.
+    files, cache : Files, Cache
+    kind : {"contiguous", "chunked", "memory", "python"}
+    file : int
+        Number in ``files``.
+    address : int or None
+        Of a contiguous dataset; None where nothing was ever written.
+    memory : bytes
+        The bytes of a compact dataset.
+    pipeline : Pipeline
+    chunk_map : callable
+        Gives (addresses, sizes, masks) of all chunks in C order of the grid: arrays of uint64, uint64, uint32;
+        address 2**64-1 is a chunk that was never written. Called once, when first needed.
+    loader : callable
+        For kind "python": number of a chunk -> its bytes, decoded.
+    """
+
+    cdef fl_dataset dataset
+    cdef object keep, fetch, loader, lock, arrays
+
+    def __cinit__(self, str name not None, shape, chunk, bytes fill not None, Files files not None,
+                  Cache cache not None, str kind not None, *, int file=-1, address=None, bytes memory=None,
+                  Pipeline pipeline=None, chunk_map=None, loader=None):
+        cdef fl_dataset *d = &self.dataset
+        cdef int k
+        memset(d, 0, sizeof(self.dataset))
+        if not 0 < len(shape) <= FL_MAX_DIMS or len(chunk) != len(shape) or not 0 < len(fill) <= 16:
+            raise ValueError("impossible shape, chunk or fill value")
+        if any(c < 1 for c in chunk) or any(s < 0 for s in shape):
+            raise ValueError("impossible shape or chunk")
+        d.id = <uint64_t><uintptr_t>d
+        d.name = strdup(name.encode("utf-8", "surrogateescape"))
+        d.kind = {"contiguous": FL_CONTIGUOUS, "chunked": FL_CHUNKED, "memory": FL_MEMORY, "python": FL_BY_PYTHON}[kind]
+        d.ndim = len(shape)
+        d.itemsize = len(fill)
+        d.chunk_bytes = d.itemsize
+        d.n_chunks = 1
+        for k in range(d.ndim):
+            d.shape[k], d.chunk[k] = shape[k], chunk[k]
+            d.grid[k] = (d.shape[k] + d.chunk[k] - 1) // d.chunk[k]
+            d.n_chunks *= d.grid[k]
+            if d.chunk[k] > <int64_t>(1 << 62) // <int64_t>d.chunk_bytes:
+                raise ValueError("a chunk larger than any memory")
+            d.chunk_bytes *= d.chunk[k]
+        memcpy(d.fill, <const char *>fill, d.itemsize)
+        if d.kind in (FL_CONTIGUOUS, FL_CHUNKED) and not 0 <= file < files.files.n:
+            raise ValueError("no such file")
+        if d.kind == FL_MEMORY and (memory is None or <size_t>len(memory) < d.chunk_bytes):
+            raise ValueError("compact dataset shorter than its shape")
+        d.file = file
+        d.address = <uint64_t>-1 if address is None else <uint64_t>address
+        if memory is not None:
+            d.memory = <const uint8_t *><const char *>memory
+        if pipeline is not None:
+            d.pipeline = pipeline.pipeline
+        d.files = &files.files
+        d.cache = &cache.cache
+        d.owner = <void *>self
+        d.prepare = _prepare
+        d.load = _load
+        d.ready = d.kind != FL_CHUNKED
+        self.keep = [files, cache, memory, pipeline]
+        self.fetch, self.loader, self.lock = chunk_map, loader, threading.Lock()
+
+    def __dealloc__(self):
+        if self.dataset.cache != NULL:
+            fl_cache_forget(self.dataset.cache, self.dataset.id)
+        free(self.dataset.name)
+
+    @property
+    def chunk(self):
+        """Shape of a chunk; the whole shape where the dataset is not chunked."""
+        return tuple(self.dataset.chunk[k] for k in range(self.dataset.ndim))
+
+    @property
+    def grid(self):
+        """Number of chunks along each axis."""
+        return tuple(self.dataset.grid[k] for k in range(self.dataset.ndim))
+
+    @property
+    def allocated(self):
+        """False for a contiguous dataset that was never written."""
+        return self.dataset.kind != FL_CONTIGUOUS or self.dataset.address != <uint64_t>-1
+
+    def chunk_map(self):
+        """(addresses, sizes, masks) of all chunks, fetched if need be; None where the dataset has no chunk map."""
+        if self.dataset.kind != FL_CHUNKED:
+            return None
+        self.prepare()
+        return self.arrays
+
+    def prepare(self):
+        """Fetch the chunk map now; at once where it is there already."""
+        cdef const uint64_t[::1] addresses, sizes
+        cdef const uint32_t[::1] masks
+        cdef int64_t n = self.dataset.n_chunks
+        with self.lock:
+            if self.dataset.ready:
+                return
+            addresses, sizes, masks = arrays = self.fetch()
+            if addresses.shape[0] != n or sizes.shape[0] != n or masks.shape[0] != n:
+                raise ValueError("the chunk map has not one row for each chunk")
+            if n:
+                self.dataset.addresses = &addresses[0]
+                self.dataset.sizes = &sizes[0]
+                self.dataset.masks = &masks[0]
+            self.arrays = arrays
+            FL_ATOMIC_SET(&self.dataset.ready, 1)
+
+
+cdef class Stack:
+    """Frames over datasets; see ``csrc/stack.h`` for what a part is.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Leading axes, then ny, nx.
+    fill : bytes
+        One element, for where no part is.
+    parts : sequence of (dataset or bytes, axes, base)
+        ``axes``: for each axis of the stack (start, step, count, src_axis, src_start, src_step);
+        ``base``: index along each axis of the dataset; bytes instead of a dataset: a constant.
+    """
+
+    cdef fl_stack stack
+    cdef Py_ssize_t n_parts
+    cdef list keep
+
+    def __cinit__(self, shape, bytes fill not None, parts):
+        cdef fl_stack *s = &self.stack
+        cdef int k
+        memset(s, 0, sizeof(self.stack))
+        if not 2 <= len(shape) <= FL_MAX_AXES or not 0 < len(fill) <= 16 or any(n < 1 for n in shape):
+            raise ValueError("impossible shape or fill value")
+        s.n_axes = len(shape)
+        s.frames = 1
+        for k in range(s.n_axes):
+            s.shape[k] = shape[k]
+            if k < s.n_axes - 2:
+                s.frames *= s.shape[k]
+        s.ny, s.nx = s.shape[s.n_axes - 2], s.shape[s.n_axes - 1]
+        s.itemsize = len(fill)
+        memcpy(s.fill, <const char *>fill, s.itemsize)
+        self.keep = []
+        self.n_parts = len(parts)
+        s.parts = <fl_part *>calloc(len(parts) + 1, sizeof(fl_part))
+        if s.parts == NULL:
+            raise MemoryError
+        for number, (source, axes, base) in enumerate(parts):
+            self._part(number, source, axes, base)
+        self._index([axes[0] for _, axes, _ in parts])
+
+    cdef int _part(self, Py_ssize_t number, source, axes, base) except -1:
+        cdef fl_part *p = &self.stack.parts[number]
+        cdef Dataset dataset = source if isinstance(source, Dataset) else None
+        cdef fl_axis *a
+        cdef int k
+        cdef int64_t last
+        if dataset is not None:
+            if dataset.dataset.itemsize != self.stack.itemsize or len(base) != dataset.dataset.ndim:
+                raise ValueError("a part's dataset does not fit the stack")
+            p.dataset = &dataset.dataset
+            self.keep.append(dataset)
+            for k in range(dataset.dataset.ndim):
+                p.base[k] = base[k]
+                if not 0 <= p.base[k] < dataset.dataset.shape[k]:
+                    raise ValueError("a part reaches outside its dataset")
+        else:
+            if <size_t>len(source) != self.stack.itemsize:
+                raise ValueError("a constant has the size of an element")
+            memcpy(p.fill, <const char *>source, self.stack.itemsize)
+        if len(axes) != self.stack.n_axes:
+            raise ValueError("a part has as many axes as the stack")
+        for k in range(self.stack.n_axes):
+            a = &p.axes[k]
+            a.start, a.step, a.count, a.src_axis, a.src_start, a.src_step = axes[k]
+            if a.start < 0 or a.step < 1 or a.count < 1 or a.start + a.step * (a.count - 1) >= self.stack.shape[k]:
+                raise ValueError("a part reaches outside the stack")
+            if dataset is None or a.src_axis < 0:
+                a.src_axis = -1
+                if dataset is not None and a.count != 1:
+                    raise ValueError("an axis without an axis of the dataset has one place")
+                continue
+            last = a.src_start + a.src_step * (a.count - 1)
+            if a.src_axis >= dataset.dataset.ndim or a.src_start < 0 or a.src_step < 1 \
+                    or last >= dataset.dataset.shape[a.src_axis]:
+                raise ValueError("a part reaches outside its dataset")
+        return 0
+
+    cdef int _index(self, first_axes) except -1:
+        """Lists of the parts by place along the first axis: of all parts where the stack is a single frame."""
+        cdef Py_ssize_t i
+        cdef int one_frame = self.stack.n_axes == 2
+        spans = [(0, 1) if one_frame else (a[0], a[0] + a[1] * (a[2] - 1) + 1) for a in first_axes]
+        bounds = sorted({place for span in spans for place in span})
+        number = {place: i for i, place in enumerate(bounds)}
+        members = [[] for _ in bounds]
+        for part, (start, stop) in enumerate(spans):
+            for i in range(number[start], number[stop]):
+                members[i].append(part)
+        flat = [part for group in members for part in group]
+        self.stack.bounds = <int64_t *>calloc(len(bounds) + 1, sizeof(int64_t))
+        self.stack.first = <int64_t *>calloc(len(bounds) + 1, sizeof(int64_t))
+        self.stack.members = <int64_t *>calloc(len(flat) + 1, sizeof(int64_t))
+        if self.stack.bounds == NULL or self.stack.first == NULL or self.stack.members == NULL:
+            raise MemoryError
+        self.stack.n_bounds = len(bounds)
+        for i in range(len(bounds)):
+            self.stack.bounds[i] = bounds[i]
+            self.stack.first[i + 1] = self.stack.first[i] + len(members[i])
+        for i in range(len(flat)):
+            self.stack.members[i] = flat[i]
+        return 0
+
+    def __dealloc__(self):
+        free(self.stack.parts)
+        free(self.stack.bounds)
+        free(self.stack.first)
+        free(self.stack.members)
+
+    def prepare(self, int64_t first, int64_t last):
+        """Fetch the chunk maps of the parts between two places along the first axis (both inclusive)."""
+        cdef fl_stack *s = &self.stack
+        cdef int64_t i, j
+        cdef Dataset dataset
+        for i in range(s.n_bounds - 1):
+            if s.bounds[i] > last or s.bounds[i + 1] <= first:
+                continue
+            for j in range(s.first[i], s.first[i + 1]):
+                if s.parts[s.members[j]].dataset != NULL and not s.parts[s.members[j]].dataset.ready:
+                    dataset = <Dataset>s.parts[s.members[j]].dataset.owner
+                    dataset.prepare()
+
+    def read(self, int64_t first_pixel, uint8_t[::1] out not None):
+        """Fill ``out`` with pixels, from the given one on, counted through all frames."""
+        cdef int64_t n = out.shape[0] // self.stack.itemsize
+        cdef fl_error error
+        cdef int rc
+        if <size_t>out.shape[0] % self.stack.itemsize:
+            raise ValueError("out is not a whole number of pixels")
+        if n == 0:
+            return
+        fl_error_clear(&error)
+        with nogil:
+            rc = fl_stack_read(&self.stack, first_pixel, first_pixel + n, &out[0], &error)
+        if rc:
+            raise _raised(&error)
+
+
+# ---------------------------------------------------------------------------------------------------- virtual files
+
+cdef class PieceFile:
+    """The bytes of a virtual file.
+
+    Parameters
+    ----------
+    stack : Stack
+    pieces : sequence of tuple
+        ``("literal", bytes)``, ``("pixels", first_frame, frames, swap)`` or ``("padding", size, value)``.
+    """
+
+    cdef fl_vfile *file
+    cdef readonly Stack stack
+
+    def __cinit__(self, Stack stack not None, pieces):
+        cdef int64_t frame_bytes = stack.stack.ny * stack.stack.nx * <int64_t>stack.stack.itemsize
+        cdef fl_piece *p
+        self.stack = stack
+        self.file = <fl_vfile *>calloc(1, sizeof(fl_vfile))
+        if self.file == NULL:
+            raise MemoryError
+        self.file.users = 1
+        self.file.stack = &stack.stack
+        self.file.pieces = <fl_piece *>calloc(len(pieces) + 1, sizeof(fl_piece))
+        if self.file.pieces == NULL:
+            raise MemoryError
+        for kind, *rest in pieces:
+            p = &self.file.pieces[self.file.n_pieces]
+            p.start = self.file.size
+            if kind == "literal":
+                p.kind = FL_LITERAL
+                self._literal(p, rest[0])
+            elif kind == "pixels":
+                p.kind = FL_PIXELS
+                p.first_frame, p.swap = rest[0], bool(rest[2])
+                if not 0 <= p.first_frame <= p.first_frame + rest[1] <= stack.stack.frames:
+                    raise IndexError(f"frames {rest[0]} to {rest[0] + rest[1]} of a stack of {stack.stack.frames}")
+                p.size = rest[1] * frame_bytes
+            elif kind == "padding":
+                p.kind = FL_PADDING
+                p.size, p.value = rest
+                if p.size < 0:
+                    raise ValueError("padding of a negative size")
+            else:
+                raise ValueError(f"no such piece: {kind!r}")
+            self.file.n_pieces += 1
+            self.file.size += p.size
+
+    cdef int _literal(self, fl_piece *p, bytes data) except -1:
+        cdef uint8_t *copy = <uint8_t *>malloc(len(data) + 1)
+        if copy == NULL:
+            raise MemoryError
+        memcpy(copy, <const char *>data, len(data))
+        p.data, p.size = copy, len(data)
+        return 0
+
+    def __dealloc__(self):
+        if self.file != NULL:
+            fl_vfile_release(self.file)
+
+    @property
+    def size(self):
+        return self.file.size
+
+    def read_into(self, uint8_t[::1] buffer not None, int64_t offset=0):
+        """Fill the buffer from a byte of the file on; returns how many bytes there were."""
+        cdef size_t size = buffer.shape[0]
+        cdef fl_error error
+        cdef int64_t n
+        if offset < 0:
+            raise ValueError("an offset before the start of the file")
+        if size == 0:
+            return 0
+        fl_error_clear(&error)
+        with nogil:
+            n = fl_vfile_read(self.file, &buffer[0], size, offset, &error)
+        if n < 0:
+            raise _raised(&error)
+        return n
+
+
+# ---------------------------------------------------------------------------------------------------- mount
+
+cdef class Handles:
+    """The open files of a mount, and the C functions that serve them.
+
+    The four addresses are functions of libfuse 2's operations table. The object, and with it every stack that was
+    opened through it, has to live until the mount has ended.
+    """
+
+    cdef fl_mount *mount
+    cdef set stacks
+
+    def __cinit__(self):
+        self.mount = <fl_mount *>calloc(1, sizeof(fl_mount))
+        if self.mount == NULL:
+            raise MemoryError
+        pthread_mutex_init(&self.mount.lock, NULL)
+        self.stacks = set()
+
+    def __dealloc__(self):
+        # after a lazy unmount libfuse's threads may be gone with handles still open: the counters must stay for them
+        if self.mount != NULL and self.mount.counters.opened == self.mount.counters.releases:
+            pthread_mutex_destroy(&self.mount.lock)
+            free(self.mount)
+
+    @property
+    def read_address(self):
+        return <size_t>&fl_fuse_read
+
+    @property
+    def write_address(self):
+        return <size_t>&fl_fuse_write
+
+    @property
+    def flush_address(self):
+        return <size_t>&fl_fuse_flush
+
+    @property
+    def release_address(self):
+        return <size_t>&fl_fuse_release
+
+    cdef fl_handle *_new(self, str name) except NULL:
+        cdef fl_handle *h = <fl_handle *>calloc(1, sizeof(fl_handle))
+        cdef bytes raw = name.encode("utf-8", "surrogateescape")[: FL_NAME - 1]
+        if h == NULL:
+            raise MemoryError
+        h.mount = self.mount
+        h.fd = -1
+        memcpy(h.name, <const char *>raw, len(raw))
+        FL_ATOMIC_ADD(&self.mount.counters.opened, 1)
+        return h
+
+    def open_virtual(self, PieceFile file not None, str name not None):
+        """A handle on a virtual file: what goes into ``fi.fh``."""
+        cdef fl_handle *h = self._new(name)
+        FL_ATOMIC_ADD(&file.file.users, 1)
+        h.file = file.file
+        self.stacks.add(file.stack)
+        return <uintptr_t>h
+
+    def open_real(self, int fd):
+        """A handle on a file of the real folder. It owns the descriptor from now on."""
+        cdef fl_handle *h = self._new("")
+        h.fd = fd
+        return <uintptr_t>h
+
+    def fd(self, uintptr_t handle):
+        """The descriptor of a real file, -1 of a virtual one."""
+        return (<fl_handle *>handle).fd
+
+    def size(self, uintptr_t handle):
+        """The size of a virtual file, -1 of a real one."""
+        cdef fl_handle *h = <fl_handle *>handle
+        return -1 if h.file == NULL else h.file.size
+
+    def release(self, uintptr_t handle):
+        """Close a handle. In a mount the function at ``release_address`` does it."""
+        FL_ATOMIC_ADD(&self.mount.counters.releases, 1)
+        fl_handle_free(<fl_handle *>handle)
+
+    def statistics(self):
+        """What was served so far: calls, bytes and seconds by operation."""
+        cdef fl_counters *c = &self.mount.counters
+        return {
+            "reads": c.reads, "read_bytes": c.read_bytes, "read_seconds": c.read_ns * 1e-9,
+            "real_reads": c.real_reads, "real_read_bytes": c.real_read_bytes,
+            "writes": c.writes, "write_bytes": c.write_bytes, "write_seconds": c.write_ns * 1e-9,
+            "flushes": c.flushes, "opened": c.opened, "releases": c.releases, "errors": c.errors,
+        }
+
+    def take_errors(self):
+        """Messages of the reads that failed since the last call; of very many only the first."""
+        cdef fl_failure *failures = <fl_failure *>malloc(FL_ERRORS * sizeof(fl_failure))
+        cdef int n, i
+        cdef uint64_t lost
+        if failures == NULL:
+            raise MemoryError
+        with nogil:
+            pthread_mutex_lock(&self.mount.lock)
+            n, lost = self.mount.n_failures, self.mount.lost
+            memcpy(failures, self.mount.failures, n * sizeof(fl_failure))
+            self.mount.n_failures = 0
+            self.mount.lost = 0
+            pthread_mutex_unlock(&self.mount.lock)
+        messages = []
+        for i in range(n):
+            name = failures[i].name.decode("utf-8", "surrogateescape")
+            exc = _exception(&failures[i].error, failures[i].place.decode("utf-8", "surrogateescape"))
+            messages.append(f"{name}, bytes {failures[i].at} to {failures[i].at + failures[i].size}: {exc}")
+        free(failures)
+        if lost:
+            messages.append(f"and {lost} more reads that failed")
+        return messages

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The one cache of a process: chunks that will be asked for again, either as stored with the places of their blocks
+ * (bitshuffle) or decoded (every other filter). Least recently used ones go first; a chunk that several threads want
+ * is loaded by one of them while the others wait.
+ */
+#ifndef FL_CACHE_H
+#define FL_CACHE_H
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "bitshuffle.h"
+#include "status.h"
+
+#define FL_CACHE_SLOTS 4096
+
+enum { FL_LOADING, FL_READY, FL_FAILED };
+
+typedef struct fl_entry {
+    uint64_t owner, chunk; /* the key */
+    int state;             /* FL_LOADING ... */
+    int users;
+    uint8_t *data;
+    size_t bytes;          /* what it costs: data and block places */
+    fl_blocks blocks;      /* used where the chunk is kept as stored */
+    struct fl_entry *next;            /* in its slot */
+    struct fl_entry *newer, *older;   /* by last use */
+} fl_entry;
+
+typedef struct {
+    pthread_mutex_t lock;
+    pthread_cond_t loaded;
+    fl_entry *slots[FL_CACHE_SLOTS];
+    fl_entry *newest, *oldest;
+    size_t bytes, max_bytes;
+    uint64_t hits, misses;
+} fl_cache;
+
+static void fl_cache_init(fl_cache *c, size_t max_bytes)
+{
+    memset(c, 0, sizeof *c);
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->loaded, NULL);
+    c->max_bytes = max_bytes;
+}
+
+static inline fl_entry **fl_cache_slot(fl_cache *c, uint64_t owner, uint64_t chunk)
+{
+    uint64_t h = (owner * 0x9E3779B97F4A7C15ULL) ^ (chunk * 0xC2B2AE3D27D4EB4FULL);
+    return &c->slots[(h >> 40) % FL_CACHE_SLOTS];
+}
+
+static void fl_cache_unlink_use(fl_cache *c, fl_entry *e)
+{
+    if (e->newer) e->newer->older = e->older; else c->newest = e->older;
+    if (e->older) e->older->newer = e->newer; else c->oldest = e->newer;
+    e->newer = e->older = NULL;
+}
+
+static void fl_cache_link_newest(fl_cache *c, fl_entry *e)
+{
+    e->newer = NULL;
+    e->older = c->newest;
+    if (c->newest) c->newest->newer = e; else c->oldest = e;
+    c->newest = e;
+}
+
+/* Take an entry out and free it. The lock is held; nobody uses the entry. */
+static void fl_cache_drop(fl_cache *c, fl_entry *e)
+{
+    fl_entry **p = fl_cache_slot(c, e->owner, e->chunk);
+    while (*p != e)
+        p = &(*p)->next;
+    *p = e->next;
+    fl_cache_unlink_use(c, e);
+    c->bytes -= e->bytes;
+    fl_blocks_close(&e->blocks);
+    free(e->data);
+    free(e);
+}
+
+static void fl_cache_shrink(fl_cache *c, size_t max_bytes)
+{
+    fl_entry *e = c->oldest;
+    while (e && c->bytes > max_bytes) {
+        fl_entry *newer = e->newer;
+        if (e->users == 0 && e->state == FL_READY)
+            fl_cache_drop(c, e);
+        e = newer;
+    }
+}
+
+static void fl_cache_set_max(fl_cache *c, size_t max_bytes)
+{
+    pthread_mutex_lock(&c->lock);
+    c->max_bytes = max_bytes;
+    fl_cache_shrink(c, max_bytes);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* Forget all chunks of an owner that goes away; nobody reads from it any more. */
+static void fl_cache_forget(fl_cache *c, uint64_t owner)
+{
+    pthread_mutex_lock(&c->lock);
+    for (fl_entry *e = c->oldest; e;) {
+        fl_entry *newer = e->newer;
+        if (e->owner == owner && e->users == 0)
+            fl_cache_drop(c, e);
+        e = newer;
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void fl_cache_free(fl_cache *c)
+{
+    while (c->oldest)
+        fl_cache_drop(c, c->oldest);
+    pthread_cond_destroy(&c->loaded);
+    pthread_mutex_destroy(&c->lock);
+}
+
+/* The entry of a chunk, held for the caller until fl_cache_release. `*mine` is set to 1 where the caller has to load
+ * it and then call fl_cache_loaded. Without `make`, NULL where the chunk is not there; NULL also without memory. */
+static fl_entry *fl_cache_get(fl_cache *c, uint64_t owner, uint64_t chunk, int make, int *mine)
+{
+    *mine = 0;
+    pthread_mutex_lock(&c->lock);
+    for (;;) {
+        fl_entry *e = *fl_cache_slot(c, owner, chunk);
+        while (e && (e->owner != owner || e->chunk != chunk))
+            e = e->next;
+        if (!e) {
+            if (make && (e = calloc(1, sizeof *e))) {
+                fl_entry **slot = fl_cache_slot(c, owner, chunk);
+                e->owner = owner;
+                e->chunk = chunk;
+                e->state = FL_LOADING;
+                e->users = 1;
+                e->next = *slot;
+                *slot = e;
+                fl_cache_link_newest(c, e);
+                c->misses++;
+                *mine = 1;
+            }
+            pthread_mutex_unlock(&c->lock);
+            return e;
+        }
+        if (e->state == FL_READY) {
+            e->users++;
+            c->hits++;
+            fl_cache_unlink_use(c, e);
+            fl_cache_link_newest(c, e);
+            pthread_mutex_unlock(&c->lock);
+            return e;
+        }
+        if (!make && e->state == FL_LOADING) {
+            pthread_mutex_unlock(&c->lock);
+            return NULL;
+        }
+        pthread_cond_wait(&c->loaded, &c->lock); /* a failed one goes away, and the next of us tries again */
+    }
+}
+
+static void fl_cache_release(fl_cache *c, fl_entry *e)
+{
+    pthread_mutex_lock(&c->lock);
+    e->users--;
+    if (e->state == FL_FAILED && e->users == 0) {
+        fl_cache_drop(c, e);
+        pthread_cond_broadcast(&c->loaded);
+    } else {
+        fl_cache_shrink(c, c->max_bytes);
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* The caller of fl_cache_get has filled data and blocks (ok), or could not. It still holds the entry. */
+static void fl_cache_loaded(fl_cache *c, fl_entry *e, int ok)
+{
+    pthread_mutex_lock(&c->lock);
+    e->state = ok ? FL_READY : FL_FAILED;
+    c->bytes += e->bytes;
+    if (ok)
+        fl_cache_shrink(c, c->max_bytes);
+    pthread_cond_broadcast(&c->loaded);
+    pthread_mutex_unlock(&c->lock);
+}
+
+#endif

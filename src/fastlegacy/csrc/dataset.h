@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One dataset as HDF5 stores it: any range of the bytes of any of its chunks.
+ *
+ * A dataset that is not chunked counts as one chunk that is the whole of it.
+ */
+#ifndef FL_DATASET_H
+#define FL_DATASET_H
+
+#include "cache.h"
+#include "files.h"
+#include "filters.h"
+
+#define FL_MAX_DIMS 16
+#define FL_NOWHERE UINT64_MAX /* the address of a chunk that was never written (HADDR_UNDEF) */
+
+enum {
+    FL_CONTIGUOUS, /* in one piece at `address` of `file` */
+    FL_CHUNKED,    /* by the chunk map */
+    FL_MEMORY,     /* compact storage: in `memory` */
+    FL_BY_PYTHON   /* chunk by chunk through `load`, which is h5py */
+};
+
+typedef struct fl_dataset fl_dataset;
+
+struct fl_dataset {
+    uint64_t id;             /* unique in the process: the cache's key */
+    char *name;              /* "file::path" for messages */
+    int kind;                /* FL_CONTIGUOUS ... */
+    int ndim;
+    int64_t shape[FL_MAX_DIMS], chunk[FL_MAX_DIMS], grid[FL_MAX_DIMS];
+    size_t itemsize, chunk_bytes;
+    uint8_t fill[16];        /* fill value, itemsize bytes */
+    int file;
+    uint64_t address;
+    const uint8_t *memory;
+    /* the chunk map, in order of the grid: arrays that belong to Python */
+    const uint64_t *addresses, *sizes;
+    const uint32_t *masks;
+    int64_t n_chunks;
+    fl_pipeline pipeline;
+    fl_files *files;
+    fl_cache *cache;
+    void *owner;             /* the Python object, for the two hooks */
+    int ready;               /* the chunk map is there; written once, read with __atomic */
+    int (*prepare)(fl_dataset *, fl_error *);
+    int (*load)(fl_dataset *, int64_t chunk, uint8_t *out, fl_error *);
+};
+
+/* `n` bytes of an endless row of fill values, from byte `at` on. */
+static void fl_fill(uint8_t *out, size_t n, size_t at, const uint8_t *fill, size_t itemsize)
+{
+    int same = 1;
+    for (size_t i = 1; i < itemsize; i++)
+        same &= fill[i] == fill[0];
+    if (same) {
+        memset(out, fill[0], n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        out[i] = fill[(at + i) % itemsize];
+}
+
+static int fl_dataset_ready(fl_dataset *d, fl_error *e)
+{
+    if (__atomic_load_n(&d->ready, __ATOMIC_ACQUIRE))
+        return FL_OK;
+    return d->prepare ? d->prepare(d, e) : fl_fail(e, FL_RANGE, "no chunk map");
+}
+
+static int fl_chunk_read_raw(const fl_dataset *d, int64_t chunk, uint8_t *out, fl_error *e)
+{
+    return fl_files_read(d->files, d->file, out, d->sizes[chunk], d->addresses[chunk], e);
+}
+
+/* Fill a cache entry: stored bytes with block places, or the decoded chunk. */
+static int fl_chunk_load(fl_dataset *d, int64_t chunk, int by_blocks, fl_entry *entry, fl_error *e)
+{
+    int rc;
+    if (d->kind == FL_BY_PYTHON) {
+        entry->data = malloc(d->chunk_bytes);
+        entry->bytes = d->chunk_bytes;
+        return entry->data ? d->load(d, chunk, entry->data, e) : fl_fail(e, FL_NOMEM, "");
+    }
+    size_t stored = d->sizes[chunk];
+    entry->data = malloc(stored ? stored : 1);
+    if (!entry->data)
+        return fl_fail(e, FL_NOMEM, "");
+    rc = fl_chunk_read_raw(d, chunk, entry->data, e);
+    if (rc)
+        return rc;
+    if (by_blocks) {
+        rc = fl_blocks_open(&entry->blocks, &d->pipeline.stages[0].bshuf, entry->data, stored, d->chunk_bytes, e);
+        entry->bytes = stored + (rc == FL_OK ? (entry->blocks.blocks + 1) * sizeof *entry->blocks.starts : 0);
+        return rc;
+    }
+    void *buf = entry->data;
+    rc = fl_pipeline_undo(&d->pipeline, d->masks[chunk], &buf, stored, d->chunk_bytes, e);
+    entry->data = buf;
+    entry->bytes = d->chunk_bytes;
+    return rc;
+}
+
+static int fl_chunk_cached(fl_dataset *d, int64_t chunk, size_t from, size_t to, uint8_t *out, fl_error *e)
+{
+    int by_blocks = d->kind == FL_CHUNKED && fl_pipeline_is_blocks(&d->pipeline, d->masks[chunk]);
+    int mine, rc = FL_OK;
+    fl_entry *entry = fl_cache_get(d->cache, d->id, (uint64_t)chunk, 1, &mine);
+    if (!entry)
+        return fl_fail(e, FL_NOMEM, "");
+    if (mine) {
+        rc = fl_chunk_load(d, chunk, by_blocks, entry, e);
+        fl_cache_loaded(d->cache, entry, rc == FL_OK);
+    }
+    if (rc == FL_OK && by_blocks)
+        rc = fl_blocks_read(&entry->blocks, &d->pipeline.stages[0].bshuf, from, to, out, e);
+    else if (rc == FL_OK)
+        memcpy(out, entry->data + from, to - from);
+    fl_cache_release(d->cache, entry);
+    return rc;
+}
+
+/* A whole chunk that is not in the cache goes past it: it would push out what others still need. */
+static int fl_chunk_whole_blocks(fl_dataset *d, int64_t chunk, uint8_t *out, fl_error *e)
+{
+    size_t stored = d->sizes[chunk];
+    uint8_t *raw = malloc(stored ? stored : 1);
+    if (!raw)
+        return fl_fail(e, FL_NOMEM, "");
+    fl_blocks b = {.starts = NULL};
+    int rc = fl_chunk_read_raw(d, chunk, raw, e);
+    if (rc == FL_OK)
+        rc = fl_blocks_open(&b, &d->pipeline.stages[0].bshuf, raw, stored, d->chunk_bytes, e);
+    if (rc == FL_OK)
+        rc = fl_blocks_read(&b, &d->pipeline.stages[0].bshuf, 0, d->chunk_bytes, out, e);
+    fl_blocks_close(&b);
+    free(raw);
+    return rc;
+}
+
+static int fl_chunk_bytes_at(fl_dataset *d, int64_t chunk, size_t from, size_t to, uint8_t *out, fl_error *e)
+{
+    if (d->kind == FL_MEMORY) {
+        memcpy(out, d->memory + from, to - from);
+        return FL_OK;
+    }
+    if (d->kind == FL_BY_PYTHON)
+        return fl_chunk_cached(d, chunk, from, to, out, e);
+    uint64_t address = d->kind == FL_CONTIGUOUS ? d->address : d->addresses[chunk];
+    if (address == FL_NOWHERE) {
+        fl_fill(out, to - from, from, d->fill, d->itemsize);
+        return FL_OK;
+    }
+    if (d->kind == FL_CONTIGUOUS)
+        return fl_files_read(d->files, d->file, out, to - from, address + from, e);
+    uint32_t mask = d->masks[chunk];
+    if (fl_pipeline_is_plain(&d->pipeline, mask)) {
+        if (d->sizes[chunk] < d->chunk_bytes)
+            return fl_fail(e, FL_CORRUPT, "stored size is not the chunk's size");
+        return fl_files_read(d->files, d->file, out, to - from, address + from, e);
+    }
+    if (from == 0 && to == d->chunk_bytes && fl_pipeline_is_blocks(&d->pipeline, mask)) {
+        int mine;
+        fl_entry *there = fl_cache_get(d->cache, d->id, (uint64_t)chunk, 0, &mine);
+        if (!there)
+            return fl_chunk_whole_blocks(d, chunk, out, e);
+        int rc = fl_blocks_read(&there->blocks, &d->pipeline.stages[0].bshuf, from, to, out, e);
+        fl_cache_release(d->cache, there);
+        return rc;
+    }
+    return fl_chunk_cached(d, chunk, from, to, out, e);
+}
+
+/* Bytes [from, to) of a chunk (OUT: to - from bytes). The chunk map must be ready. */
+static int fl_chunk_read(fl_dataset *d, int64_t chunk, size_t from, size_t to, uint8_t *out, fl_error *e)
+{
+    if (from > to || to > d->chunk_bytes || chunk < 0 || chunk >= d->n_chunks)
+        return fl_fail(e, FL_RANGE, "range outside the dataset");
+    int rc = from == to ? FL_OK : fl_chunk_bytes_at(d, chunk, from, to, out, e);
+    if (rc) {
+        e->name = d->name;
+        e->chunk = d->kind == FL_CHUNKED ? chunk : -1;
+    }
+    return rc;
+}
+
+#endif
