@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: MIT
+"""One dataset as it is stored: its chunk map, its fill value, and who decodes it."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlegacy import _core
+from fastlegacy.errors import NotAStackError, SourceError
+from fastlegacy.hdf5.files import Context
+from fastlegacy.hdf5.filters import Filter, Plan, make_plan, read_filters
+
+__all__ = ["StoredDataset", "by_h5py", "check_dtype", "stored_dataset"]
+
+_Kind = Literal["contiguous", "chunked", "memory", "python"]
+ChunkMap = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint32]]
+
+NOWHERE = np.uint64(2**64 - 1)
+_SKIP_ALL = np.uint32(0xFFFFFFFF)
+_PARTIAL_UNFILTERED = 0x0002  # H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS of H5Dpublic.h
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDataset:
+    """A dataset that is not virtual, with the kernels' view of it.
+
+    Attributes
+    ----------
+    file, path : str
+    shape : tuple of int
+    dtype : numpy.dtype
+    fill : bytes
+    core : _core.Dataset
+    plan : Plan
+    filters : tuple of Filter
+    chunks : tuple of int or None
+        As HDF5 has it; None where the dataset is not chunked.
+    stored_bytes : int or None
+        What it takes in the file; None where the chunk map says it.
+    """
+
+    file: str
+    path: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fill: bytes
+    core: _core.Dataset
+    plan: Plan
+    filters: tuple[Filter, ...] = ()
+    chunks: tuple[int, ...] | None = None
+    stored_bytes: int | None = None
+
+
+def check_dtype(dset: Any, file: str, path: str) -> None:
+    """Raise NotAStackError where the elements are not plain numbers of 1, 2, 4 or 8 bytes."""
+    dtype = dset.dtype
+    if dtype.kind not in "uif" or dtype.itemsize not in (1, 2, 4, 8) or dtype == np.float16:
+        raise NotAStackError(
+            f"its elements are {dtype}, not integers or floats of 1 to 8 bytes",
+            file=file,
+            dataset=path,
+            hint="`fastlegacy ls` lists the image stacks of a file",
+        )
+
+
+def fill_bytes(dset: Any) -> bytes:
+    """The fill value, one element as stored."""
+    return np.asarray(dset.fillvalue).astype(dset.dtype).tobytes()
+
+
+def stored_dataset(context: Context, dset: Any, file: str, path: str) -> StoredDataset:
+    """Describe an open dataset that is not virtual. Its chunk map is fetched later, when first needed.
+
+    Raises
+    ------
+    FilterError
+        If one of its filters is not installed.
+    """
+    dcpl = dset.id.get_create_plist()
+    filters = read_filters(dcpl)
+    plan = make_plan(filters, dset.dtype.itemsize, file=file, dataset=path)
+    fill, shape = fill_bytes(dset), tuple(dset.shape)
+    name = f"{file}::{path}"
+
+    def make(chunk: tuple[int, ...], kind: _Kind, **more: Any) -> StoredDataset:
+        stored_bytes = None if kind == "chunked" else dset.id.get_storage_size()
+        core = _core.Dataset(name, shape, chunk, fill, context.files, context.cache, kind, **more)
+        return StoredDataset(file, path, shape, dset.dtype, fill, core, plan, filters, dset.chunks, stored_bytes)
+
+    whole = tuple(max(1, n) for n in shape)
+    layout = dcpl.get_layout()
+    if layout == h5py.h5d.COMPACT:
+        return make(whole, "memory", memory=dset[()].tobytes())
+    if plan.pipeline is None or dcpl.get_external_count() or not _is_plain_number(dset):
+        chunk = dset.chunks or (1,) * (len(shape) - 2) + whole[-2:]
+        plan = Plan(None, ("h5py",) * len(plan.by))
+        return make(chunk, "python", loader=_loader(context, file, path, chunk))
+    number = context.number(file)
+    if layout == h5py.h5d.CONTIGUOUS:
+        return make(whole, "contiguous", file=number, address=dset.id.get_offset())
+    fetch = _chunk_map_fetcher(context, file, path)
+    return make(dset.chunks, "chunked", file=number, pipeline=plan.pipeline, chunk_map=fetch)
+
+
+def by_h5py(context: Context, dset: Any, file: str, path: str) -> StoredDataset:
+    """A dataset that h5py has to read, frame by frame: a virtual one that is too odd to be taken apart."""
+    shape = tuple(dset.shape)
+    chunk = (1,) * (len(shape) - 2) + shape[-2:]
+    core = _core.Dataset(
+        f"{file}::{path}",
+        shape,
+        chunk,
+        fill_bytes(dset),
+        context.files,
+        context.cache,
+        "python",
+        loader=_loader(context, file, path, chunk),
+    )
+    return StoredDataset(file, path, shape, dset.dtype, fill_bytes(dset), core, Plan(None, ("h5py",)), stored_bytes=0)
+
+
+def _is_plain_number(dset: Any) -> bool:
+    """False for numbers that do not fill their bytes (12 bits in 16, say): HDF5 has to unpack them."""
+    kind = dset.id.get_type()
+    return bool(kind.get_precision() == 8 * kind.get_size() and kind.get_offset() == 0)
+
+
+def _loader(context: Context, file: str, path: str, chunk: tuple[int, ...]) -> Callable[[int], NDArray[np.uint8]]:
+    """Reads one chunk through h5py, padded to the full chunk at the edges of the dataset."""
+
+    def load(number: int) -> NDArray[np.uint8]:
+        with context.open_h5(file) as h5:
+            dset = h5[path]
+            grid = tuple(-(-n // c) for n, c in zip(dset.shape, chunk, strict=True))
+            place = np.unravel_index(number, grid)
+            box = tuple(
+                slice(int(i) * c, min((int(i) + 1) * c, n)) for i, c, n in zip(place, chunk, dset.shape, strict=True)
+            )
+            data = dset[box]
+        if data.shape != chunk:
+            whole = np.zeros(chunk, data.dtype)
+            whole[tuple(slice(n) for n in data.shape)] = data
+            data = whole
+        return np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+
+    return load
+
+
+def _chunk_map_fetcher(context: Context, file: str, path: str) -> Callable[[], ChunkMap]:
+    def fetch() -> ChunkMap:
+        with context.no_h5_left(), context.open_h5(file) as h5:
+            return read_chunk_map(h5[path], file, path)
+
+    return fetch
+
+
+def read_chunk_map(dset: Any, file: str, path: str) -> ChunkMap:
+    """Addresses, stored sizes and filter masks of all chunks, in C order of the grid, by one pass over HDF5's index.
+
+    Raises
+    ------
+    SourceError
+        If the index is damaged.
+    """
+    chunk = np.array(dset.chunks, dtype=np.int64)
+    grid = -(-np.array(dset.shape, dtype=np.int64) // chunk)
+    n = int(np.prod(grid))
+    addresses = np.full(n, NOWHERE)
+    sizes, masks = np.zeros(n, np.uint64), np.zeros(n, np.uint32)
+    rows: list[Any] = []
+    try:
+        dset.id.chunk_iter(rows.append)
+    except (RuntimeError, OSError, ValueError) as exc:
+        raise SourceError(f"its chunk index is damaged: {exc}", file=file, dataset=path) from exc
+    if rows:
+        places = np.array([row.chunk_offset for row in rows], dtype=np.int64) // chunk
+        inside = np.all(places < grid, axis=1)  # chunks of a dataset that was made smaller may still be listed
+        number = np.ravel_multi_index(tuple(places[inside].T), tuple(grid))
+        found = np.array([(row.byte_offset, row.size, row.filter_mask) for row in rows], dtype=np.uint64)[inside]
+        addresses[number], sizes[number], masks[number] = found[:, 0], found[:, 1], found[:, 2]
+    if _partial_chunks_unfiltered(dset.id.get_create_plist()):
+        partial = np.zeros(grid, dtype=bool)
+        for axis, (length, c) in enumerate(zip(dset.shape, dset.chunks, strict=True)):
+            if length % c:
+                partial[(slice(None),) * axis + (-1,)] = True
+        masks[partial.reshape(-1)] = _SKIP_ALL
+    return addresses, sizes, masks
+
+
+def _partial_chunks_unfiltered(dcpl: Any) -> bool:
+    """Whether chunks that reach beyond the dataset were stored without filters: h5py does not say."""
+    get_options = _chunk_options_function()
+    options = ctypes.c_uint(0)
+    if get_options is None or get_options(dcpl.id, ctypes.byref(options)) < 0:
+        return False
+    return bool(options.value & _PARTIAL_UNFILTERED)
+
+
+@cache
+def _chunk_options_function() -> Any:
+    """H5Pget_chunk_opts of the HDF5 library that h5py uses, or None where it cannot be found."""
+    try:
+        function = ctypes.CDLL(h5py.h5z.__file__).H5Pget_chunk_opts
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = [ctypes.c_int64, ctypes.POINTER(ctypes.c_uint)]
+    function.restype = ctypes.c_int
+    return function

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""Filter pipelines: which filters a dataset has, and who undoes each.
+
+bitshuffle (plain, LZ4, zstd), deflate, shuffle and fletcher32 have kernels in ``_core``; LZ4 and zstd themselves are
+plain C functions of hdf5plugin's libraries. The other filters of hdf5plugin are undone by the filter function that
+their library hands out (``H5PLget_plugin_info``, HDF5's plug-in interface). What is left goes through h5py.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import h5py
+
+from fastlegacy import _core
+from fastlegacy.errors import FilterError
+
+__all__ = ["Filter", "Plan", "lz4_source", "make_plan", "read_filters"]
+
+DEFLATE, SHUFFLE, FLETCHER32, BITSHUFFLE = 1, 2, 3, 32008
+_BUILT_IN = {1: "deflate", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset"}
+_REENTRANT = frozenset({307, 32001, 32004, 32008, 32015, 32026})
+"""bzip2, blosc, lz4, bitshuffle, zstd, blosc2: their decoders keep nothing between calls, or lock by themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One filter of a dataset: its registered number, its client data, and a name for people."""
+
+    number: int
+    values: tuple[int, ...] = ()
+    name: str = ""
+
+    def __str__(self) -> str:
+        if self.number == BITSHUFFLE:
+            return {0: "bitshuffle", 2: "bitshuffle+lz4", 3: "bitshuffle+zstd"}.get(_compression(self), "bitshuffle")
+        return self.name or f"filter {self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a dataset's chunks are decoded.
+
+    Attributes
+    ----------
+    pipeline : _core.Pipeline or None
+        None: through h5py.
+    by : tuple of str
+        For each filter, who undoes it: "kernel", "plugin" or "h5py".
+    """
+
+    pipeline: _core.Pipeline | None
+    by: tuple[str, ...]
+
+
+def read_filters(dcpl: Any) -> tuple[Filter, ...]:
+    """Filters of a dataset, in the order in which they were applied, from its h5py creation property list."""
+    filters = []
+    for i in range(dcpl.get_nfilters()):
+        number, _flags, values, name = dcpl.get_filter(i)
+        known = _BUILT_IN.get(number) or _plugin_names().get(number) or name.decode("utf-8", "replace")
+        filters.append(Filter(number, tuple(values), known))
+    return tuple(filters)
+
+
+def make_plan(filters: Sequence[Filter], itemsize: int, *, file: str | None = None, dataset: str | None = None) -> Plan:
+    """Find a decoder for every filter.
+
+    Raises
+    ------
+    FilterError
+        If not even h5py has one.
+    """
+    pipeline = _core.Pipeline()
+    by = tuple(_add(pipeline, f, itemsize) for f in filters)
+    if "h5py" not in by:
+        return Plan(pipeline, by)
+    _plugin_paths()  # hdf5plugin registers its filters with HDF5 when it is imported
+    for f in filters:
+        if not h5py.h5z.filter_avail(f.number):
+            raise FilterError(
+                f"the HDF5 filter {f.number} ({f.name or 'unknown'}) is not installed here",
+                file=file,
+                dataset=dataset,
+                hint="install its plug-in and point HDF5_PLUGIN_PATH at it; `fastlegacy doctor` lists what is there",
+            )
+    return Plan(None, tuple("h5py" for _ in filters))
+
+
+def _add(pipeline: _core.Pipeline, f: Filter, itemsize: int) -> str:
+    """Add a filter to the pipeline; says who will undo it."""
+    match f.number:
+        case 1 if zlib_uncompress():
+            pipeline.add_deflate(zlib_uncompress())
+        case 2:
+            pipeline.add_shuffle(f.values[0] if f.values else itemsize)
+        case 3:
+            pipeline.add_fletcher32()
+        case 32008 if _compression(f) == 0 or block_decoder(_compression(f)):
+            size, block = (*f.values[2:4], 0, 0)[:2]
+            compression = _compression(f)
+            pipeline.add_bitshuffle(size or itemsize, block, compression, block_decoder(compression))
+        case number if plugin_function(number):
+            mutex = None if number in _REENTRANT else _mutex(number)
+            pipeline.add_plugin(number, plugin_function(number), f.values, mutex)
+            return "plugin"
+        case _:
+            return "h5py"
+    return "kernel"
+
+
+def _compression(f: Filter) -> int:
+    """What bitshuffle's filter did after it: 0 nothing, 2 LZ4, 3 zstd."""
+    return f.values[4] if len(f.values) > 4 else 0
+
+
+# ------------------------------------------------------------------------------------ functions in libraries
+
+
+@cache
+def zlib_uncompress() -> int:
+    """Address of zlib's ``uncompress``, 0 where no shared zlib is found."""
+    for name in ("libz.so.1", "libz.1.dylib", "zlib1.dll"):
+        try:
+            return _address(ctypes.CDLL(name), "uncompress")
+        except OSError:
+            continue
+    return 0
+
+
+@cache
+def block_decoder(compression: int) -> int:
+    """Address of the C function that decodes one block of a bitshuffle stream, 0 where a build hides it."""
+    symbol = {2: "LZ4_decompress_safe", 3: "ZSTD_decompress"}.get(compression)
+    path = _plugin_paths().get(BITSHUFFLE)
+    return _address(ctypes.CDLL(path), symbol) if symbol and path else 0
+
+
+def lz4_source() -> str:
+    """Where the LZ4 of bitshuffle+LZ4 comes from, in words."""
+    if block_decoder(2):
+        return f"LZ4 of {os.path.basename(_plugin_paths()[BITSHUFFLE])}, transposed by our own kernels"
+    return "the bitshuffle plug-in as a whole" if plugin_function(BITSHUFFLE) else "h5py"
+
+
+@cache
+def plugin_function(number: int) -> int:
+    """Address of the filter function of a plug-in library of hdf5plugin, 0 where there is none."""
+    path = _plugin_paths().get(number)
+    if path is None:
+        return 0
+    library = ctypes.CDLL(path)
+    library.H5PLget_plugin_info.restype = ctypes.POINTER(_FilterClass)
+    info = library.H5PLget_plugin_info()
+    return (info.contents.filter or 0) if info and info.contents.id == number else 0
+
+
+class _FilterClass(ctypes.Structure):
+    """H5Z_class2_t of H5Zpublic.h."""
+
+    _fields_ = (
+        ("version", ctypes.c_int),
+        ("id", ctypes.c_int),
+        ("encoder_present", ctypes.c_uint),
+        ("decoder_present", ctypes.c_uint),
+        ("name", ctypes.c_char_p),
+        ("can_apply", ctypes.c_void_p),
+        ("set_local", ctypes.c_void_p),
+        ("filter", ctypes.c_void_p),
+    )
+
+
+@cache
+def _mutex(number: int) -> _core.Mutex:
+    """One for each filter number and process: what it guards is the library's own state."""
+    return _core.Mutex()
+
+
+@cache
+def _plugin_paths() -> dict[int, str]:
+    """Filter number -> library of hdf5plugin."""
+    import hdf5plugin
+
+    paths = hdf5plugin.get_config().registered_filters
+    return {number: paths[name] for name, number in hdf5plugin.FILTERS.items() if os.path.isfile(paths.get(name, ""))}
+
+
+@cache
+def _plugin_names() -> dict[int, str]:
+    import hdf5plugin
+
+    return {number: name for name, number in hdf5plugin.FILTERS.items()}
+
+
+def _address(library: ctypes.CDLL, symbol: str) -> int:
+    try:
+        return ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value or 0
+    except AttributeError:
+        return 0

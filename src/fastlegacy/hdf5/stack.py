@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: MIT
+"""A stack: the frames of a dataset, wherever HDF5 keeps them, read without HDF5."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlegacy import _core
+from fastlegacy.errors import NotAStackError, SourceError, UrlError
+from fastlegacy.hdf5.files import Context, default_context, stat_source
+from fastlegacy.hdf5.mapping import Box, compose, select
+from fastlegacy.hdf5.url import DataUrl, Selection, parse_url
+from fastlegacy.hdf5.virtual import Missing, Part, Resolved, Resolver
+from fastlegacy.model import Geometry, StackFacts, number_of_frames
+
+__all__ = ["Stack"]
+
+Frame = NDArray[Any]
+
+
+class Stack(Sequence[Frame]):
+    """Frames of one shape and dtype: a sequence of 2D arrays that are decoded when they are asked for.
+
+    Use it from as many threads as you like, close it with ``with``, send it to other processes by pickle.
+
+    Parameters
+    ----------
+    url : str, path or DataUrl
+        The dataset, as ``file.h5::/path`` or ``file.h5?path=/path&slice=...``.
+    dataset : str, optional
+        The dataset's path where ``url`` is only the file.
+    missing : {"error", "fill"}
+        What to do about source files that a virtual dataset names and that are not there: refuse, or show its fill
+        value for their pixels as HDF5 does.
+    context : Context, optional
+        Cache and files to share; by default those of the process.
+
+    Raises
+    ------
+    UrlError, SourceError, NotAStackError, FilterError
+        If the name cannot be understood, a file cannot be read, the dataset is no stack, a filter is not installed.
+
+    Attributes
+    ----------
+    facts : StackFacts
+        Url, shape, dtype, times and geometry: what layouts are given.
+    parts : list of Part
+        Boxes of the stack, and the stored dataset that each shows.
+    core : _core.Stack
+        The kernels' view.
+    missing_sources : tuple of str
+        With ``missing="fill"``: what is missing, one sentence each.
+    """
+
+    def __init__(
+        self,
+        url: str | os.PathLike[str] | DataUrl,
+        dataset: str | None = None,
+        *,
+        missing: Missing = "error",
+        context: Context | None = None,
+        geometry: Geometry | None = None,
+    ) -> None:
+        named = url if isinstance(url, DataUrl) else parse_url(url, dataset)
+        if named.dataset is None:
+            raise UrlError("names a file, not a dataset in it", file=named.file, hint="add ::/path/of/dataset")
+        if missing not in ("error", "fill"):
+            raise UrlError(f"missing={missing!r} is not one of 'error' and 'fill'")
+        self._url = replace(named, file=os.path.abspath(named.file))
+        self._missing: Missing = missing
+        self._context = context or default_context()
+        self._closed = False
+        with self._context.no_h5_left():
+            resolved = Resolver(self._context, missing).resolve(self._url.file, named.dataset)
+        self.missing_sources: tuple[str, ...] = resolved.missing
+        view = _view(resolved, self._url)
+        self.parts = [part for part in (_through(view, part) for part in resolved.parts) if part is not None]
+        shape = tuple(axis.length for axis in view.axes)
+        self.core = _core.Stack(shape, resolved.fill, [_for_core(part) for part in self.parts])
+        files = self.files()
+        self.facts = StackFacts(
+            url=str(self._url),
+            shape=(number_of_frames(shape[:-2]), shape[-2], shape[-1]),
+            leading_shape=shape[:-2],
+            dtype=resolved.dtype,
+            mtime_ns=max(stat_source(f, self._context.real_path(f)).st_mtime_ns for f in files),
+            geometry=geometry or Geometry(),
+        )
+
+    # ------------------------------------------------------------------------------------ facts
+
+    @property
+    def url(self) -> str:
+        """The stack's name, ``file.h5::/path``."""
+        return self.facts.url
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(frames, ny, nx)."""
+        return self.facts.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the pixels as stored, byte order included."""
+        return self.facts.dtype
+
+    @property
+    def geometry(self) -> Geometry:
+        """What is known of the experiment."""
+        return self.facts.geometry
+
+    def with_geometry(self, geometry: Geometry) -> Stack:
+        """The same stack with other facts for the headers; it shares everything else."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.facts = replace(self.facts, geometry=geometry)
+        return other
+
+    def files(self) -> list[str]:
+        """Every HDF5 file behind the stack: the one that was named first, then those with the pixels."""
+        sources = {part.source.file for part in self.parts if part.source is not None}
+        return list(dict.fromkeys([self._url.file, *sorted(sources)]))
+
+    def decoders(self) -> list[tuple[str, str]]:
+        """The datasets with the pixels, and who decodes each: "kernel", "plugin", "h5py" or "stored"."""
+        found: dict[str, str] = {}
+        for part in self.parts:
+            if part.source is not None:
+                by = "+".join(sorted(set(part.source.plan.by))) or "stored"
+                found[f"{part.source.file}::{part.source.path}"] = by
+        return list(found.items())
+
+    def __repr__(self) -> str:
+        n, ny, nx = self.shape
+        return f"<Stack {self.url}: {n} frames of {ny} x {nx} {self.dtype}{', closed' if self._closed else ''}>"
+
+    # ------------------------------------------------------------------------------------ frames
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
+        """One frame, ndarray (ny, nx); for a slice the list of its frames."""
+        if isinstance(index, slice):
+            return [self.read(i) for i in range(*index.indices(len(self)))]
+        return self.read(index)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (self.read(i) for i in range(len(self)))
+
+    def read(self, index: int, out: Frame | None = None) -> Frame:
+        """Decode one frame.
+
+        Parameters
+        ----------
+        index : int
+            Frame, counted from 0; negative numbers count from the end.
+        out : ndarray (ny, nx) of the stack's dtype, C-contiguous, optional
+            Memory to decode into.
+
+        Returns
+        -------
+        ndarray (ny, nx)
+            ``out`` where it was given.
+
+        Raises
+        ------
+        IndexError
+            If there is no such frame.
+        SourceError, DecodeError
+            If its bytes cannot be read, or are damaged.
+        """
+        number = operator.index(index)
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"{self.url}: frame {index} of {len(self)} frames")
+        number %= len(self)
+        out = self._memory(out, self.shape[1:])
+        self.prepare(number, number)
+        self.core.read(number * self.shape[1] * self.shape[2], _as_bytes(out))
+        return out
+
+    def read_frames(self, start: int, stop: int, out: Frame | None = None, threads: int | None = None) -> Frame:
+        """Decode frames ``start`` to ``stop - 1`` on several cores.
+
+        Parameters
+        ----------
+        start, stop : int
+            Frames, counted from 0.
+        out : ndarray (stop - start, ny, nx) of the stack's dtype, C-contiguous, optional
+        threads : int, optional
+            By default as many as there are cores for this process.
+
+        Returns
+        -------
+        ndarray (stop - start, ny, nx)
+        """
+        if not 0 <= start <= stop <= len(self):
+            raise IndexError(f"{self.url}: frames {start} to {stop} of {len(self)} frames")
+        out = self._memory(out, (stop - start, *self.shape[1:]))
+        workers = min(threads or len(os.sched_getaffinity(0)), max(1, stop - start))
+        if workers == 1:
+            for i in range(start, stop):
+                self.read(i, out[i - start])
+            return out
+        with ThreadPoolExecutor(workers) as pool:
+            for _ in pool.map(lambda i: self.read(i, out[i - start]), range(start, stop)):
+                pass
+        return out
+
+    def prepare(self, first_frame: int, last_frame: int) -> None:
+        """Fetch the chunk maps that some frames need; at once where they are there."""
+        if self._closed:
+            raise SourceError("the stack is closed", file=self._url.file, dataset=self._url.dataset)
+        lead = self.facts.leading_shape
+        first = last = 0
+        if lead:
+            inner = number_of_frames(lead[1:])
+            first, last = first_frame // inner, last_frame // inner
+        self.core.prepare(first, last)
+
+    def _memory(self, out: Frame | None, shape: tuple[int, ...]) -> Frame:
+        if out is None:
+            return np.empty(shape, self.dtype)
+        if out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous or not out.flags.writeable:
+            raise ValueError(f"out has to be a writeable C-contiguous array of shape {shape} and dtype {self.dtype}")
+        return out
+
+    # ------------------------------------------------------------------------------------ life
+
+    def redirect(self, prefix: str, replacement: str) -> None:
+        """Open files below a folder by another path to it from now on: a mount is about to cover it."""
+        self._context.redirect(prefix, replacement)
+
+    def end_redirect(self, prefix: str) -> None:
+        """Open files below a folder by their own paths again."""
+        self._context.end_redirect(prefix)
+
+    def close(self) -> None:
+        """Let go of the HDF5 files. Frames cannot be read any more."""
+        self._closed = True
+        self._context.close_h5()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self._url, self._missing, self.geometry)
+
+
+def _reopen(url: DataUrl, missing: Missing, geometry: Geometry) -> Stack:
+    return Stack(url, missing=missing, geometry=geometry)
+
+
+def _as_bytes(out: Frame) -> NDArray[np.uint8]:
+    return out.reshape(-1).view(np.uint8)
+
+
+def _for_core(part: Part) -> tuple[Any, Any, Any]:
+    return part.source.core if part.source is not None else part.fill, part.box.axes, part.box.base
+
+
+def _through(view: Box, part: Part) -> Part | None:
+    box = compose(view, part.box)
+    return None if box is None else Part(box, part.source, part.fill)
+
+
+def _view(resolved: Resolved, url: DataUrl) -> Box:
+    """The box of a dataset that the url selects: all of it, where it selects nothing."""
+    shape = resolved.shape
+    where: dict[str, Any] = {"file": resolved.file, "dataset": resolved.path}
+    if len(shape) < 2 or 0 in shape:
+        raise NotAStackError(
+            f"its shape {shape} is not that of frames", **where, hint="`fastlegacy ls` lists the image stacks"
+        )
+    try:
+        view = select(shape, _expand(url.selection or (), len(shape)))
+    except IndexError as exc:
+        raise UrlError(f"{exc}; its shape is {shape}", **where, hint="change the slice of the url") from exc
+    if len(view.axes) < 2:
+        raise NotAStackError("the slice leaves less than a frame", **where, hint="keep two axes at least")
+    return view
+
+
+def _expand(selection: Selection, n_axes: int) -> list[int | slice]:
+    """A selection with one item for each axis."""
+    given = list(selection)
+    if ... not in given:
+        given.append(...)
+    at = given.index(...)
+    missing = n_axes - (len(given) - 1)
+    if missing < 0:
+        raise IndexError(f"a slice of {len(given) - 1} axes")
+    items = given[:at] + [slice(None)] * missing + given[at + 1 :]
+    return [item for item in items if isinstance(item, int | slice)]

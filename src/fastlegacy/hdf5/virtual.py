@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: MIT
+"""Virtual datasets taken apart, once, into boxes of the datasets that hold the pixels.
+
+What a virtual dataset maps nowhere has its fill value, as HDF5 defines it. A source that is mapped but missing is
+another matter: HDF5 shows the fill value there too, and so invents pixels. Here that is an error, unless asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+
+from fastlegacy.errors import NotAStackError, SourceError
+from fastlegacy.hdf5.chunks import StoredDataset, by_h5py, check_dtype, fill_bytes, stored_dataset
+from fastlegacy.hdf5.files import Context
+from fastlegacy.hdf5.links import locate, look_for
+from fastlegacy.hdf5.mapping import Box, Run, compose, identity, zip_boxes
+
+__all__ = ["Missing", "Part", "Resolved", "Resolver"]
+
+Missing = Literal["error", "fill"]
+
+_DEEPEST = 16
+_MOST_BLOCKS = 4096
+_UNLIMITED = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A box of a dataset, and the dataset that it shows; None: a constant, in ``fill``."""
+
+    box: Box
+    source: StoredDataset | None
+    fill: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A dataset as boxes of stored datasets, laid over each other in order."""
+
+    file: str
+    path: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fill: bytes
+    parts: tuple[Part, ...]
+    missing: tuple[str, ...] = ()
+
+
+class _TooOddError(Exception):
+    """The mapping is none that boxes can say."""
+
+
+@dataclass
+class Resolver:
+    """Resolves datasets, each only once.
+
+    Parameters
+    ----------
+    context : Context
+    missing : {"error", "fill"}
+        What to do about a source file or dataset that a virtual dataset names and that is not there.
+    """
+
+    context: Context
+    missing: Missing = "error"
+    _known: dict[tuple[str, str], Resolved] = field(default_factory=dict)
+
+    def resolve(self, file: str, dataset: str, depth: int = 0) -> Resolved:
+        """Follow links and virtual mappings down to stored chunks.
+
+        Raises
+        ------
+        SourceError, NotAStackError, FilterError
+        """
+        if depth > _DEEPEST:
+            raise SourceError(f"virtual datasets are nested more than {_DEEPEST} deep", file=file, dataset=dataset)
+        file, path = locate(self.context, file, dataset)
+        if (file, path) not in self._known:
+            self._known[file, path] = self._resolve(file, path, depth)
+        return self._known[file, path]
+
+    def _resolve(self, file: str, path: str, depth: int) -> Resolved:
+        with self.context.open_h5(file) as h5:
+            dset = h5[path]
+            if not isinstance(dset, h5py.Dataset):
+                raise NotAStackError(
+                    "is a group, not a dataset", file=file, dataset=path, hint="`fastlegacy ls` lists the stacks"
+                )
+            check_dtype(dset, file, path)
+            if dset.is_virtual:
+                return self._virtual(dset, file, path, depth)
+            if dset.shape is None:
+                raise NotAStackError("is empty", file=file, dataset=path)
+            stored = stored_dataset(self.context, dset, file, path)
+            parts = (Part(identity(stored.shape), stored),)
+            return Resolved(file, path, stored.shape, stored.dtype, stored.fill, parts)
+
+    def _virtual(self, dset: Any, file: str, path: str, depth: int) -> Resolved:
+        parts: list[Part] = []
+        missing: list[str] = []
+        try:
+            for mapping in _mappings(dset):
+                parts += self._mapped(dset, mapping, file, path, depth, missing)
+        except _TooOddError:
+            whole = by_h5py(self.context, dset, file, path)
+            parts = [Part(identity(whole.shape), whole)]
+        shape = tuple(dset.shape)
+        return Resolved(file, path, shape, dset.dtype, fill_bytes(dset), tuple(parts), tuple(missing))
+
+    def _mapped(
+        self, dset: Any, mapping: _Mapping, file: str, path: str, depth: int, missing: list[str]
+    ) -> Iterator[Part]:
+        try:
+            source = self._source(mapping, file, depth)
+        except SourceError as exc:
+            if self.missing == "error" and not mapping.numbered:
+                raise
+            if not mapping.numbered:
+                missing.append(str(exc))
+            return
+        if source.dtype != dset.dtype:
+            raise _TooOddError
+        boxes = zip_boxes(mapping.virtual, mapping.source_runs(source.shape))
+        if boxes is None:
+            raise _TooOddError
+        gaps = source.parts and source.fill != fill_bytes(dset) and _is_virtual(source)
+        for box in boxes:
+            if gaps:
+                yield Part(Box(tuple(a._replace(src_axis=-1) for a in box.axes), ()), None, source.fill)
+            for part in source.parts:
+                inner = compose(box, part.box)
+                if inner is not None:
+                    yield Part(inner, part.source, part.fill)
+
+    def _source(self, mapping: _Mapping, file: str, depth: int) -> Resolved:
+        where: str | None = file
+        if mapping.file != ".":
+            where = look_for(self.context, mapping.file, file, "HDF5_VDS_PREFIX")
+        hint = "copy it to where it is expected, or read on without it by `--missing fill`"
+        if where is None:
+            raise SourceError(f"its virtual source file {mapping.file!r} is missing", file=file, hint=hint)
+        try:
+            return self.resolve(where, mapping.dataset, depth + 1)
+        except NotAStackError as exc:
+            raise SourceError(f"its virtual source cannot be used: {exc.message}", file=where, hint=hint) from exc
+
+
+@dataclass(frozen=True, slots=True)
+class _Mapping:
+    """One mapping of a virtual dataset: the runs along each axis of what it covers, and a space of its source."""
+
+    virtual: tuple[tuple[Run, ...], ...]
+    file: str
+    dataset: str
+    space: Any
+    numbered: bool = False
+
+    def source_runs(self, shape: tuple[int, ...]) -> tuple[tuple[Run, ...], ...]:
+        """Runs along each axis of the source, as long in all as the virtual ones where the source has no end."""
+        if self.space.get_select_type() == h5py.h5s.SEL_ALL:
+            return tuple((Run(0, 1, n),) for n in shape)
+        lengths = [sum(run.length for run in runs) for runs in self.virtual]
+        longest = max(lengths)
+        return tuple(tuple(_runs(*axis, most=longest)) for axis in _hyperslab(self.space))
+
+
+def _is_virtual(source: Resolved) -> bool:
+    return not (len(source.parts) == 1 and source.parts[0].box == identity(source.shape))
+
+
+def _mappings(dset: Any) -> Iterator[_Mapping]:
+    """All mappings of a virtual dataset, those of numbered files (``%b``) written out."""
+    dcpl = dset.id.get_create_plist()
+    for i in range(dcpl.get_virtual_count()):
+        file, dataset = dcpl.get_virtual_filename(i), dcpl.get_virtual_dsetname(i)
+        space, source = dcpl.get_virtual_vspace(i), dcpl.get_virtual_srcspace(i)
+        axes = [(0, 1, 1, n) for n in dset.shape] if _all(space) else _hyperslab(space)
+        if "%b" in file or "%b" in dataset:
+            yield from _numbered(axes, dset.shape, file, dataset, source)
+            continue
+        runs = tuple(tuple(_clip(_runs(*axis, most=n), n)) for axis, n in zip(axes, dset.shape, strict=True))
+        if all(runs):
+            yield _Mapping(runs, _unescape(file), _unescape(dataset), source)
+
+
+def _numbered(
+    axes: list[tuple[int, int, int, int]], shape: tuple[int, ...], file: str, dataset: str, source: Any
+) -> Iterator[_Mapping]:
+    """Block number b of the unlimited axis comes from the file and dataset with b in their name."""
+    endless = [k for k, axis in enumerate(axes) if axis[2] >= _UNLIMITED]
+    if len(endless) != 1:
+        raise _TooOddError
+    k = endless[0]
+    start, stride, _, block = axes[k]
+    for b in range(max(0, -(-(shape[k] - start) // stride))):
+        place = (start + b * stride, 1, 1, block)
+        here = [place if axis == k else a for axis, a in enumerate(axes)]
+        runs = tuple(tuple(_clip(_runs(*axis, most=n), n)) for axis, n in zip(here, shape, strict=True))
+        if all(runs):
+            yield _Mapping(runs, _number(file, b), _number(dataset, b), source, numbered=True)
+
+
+def _number(name: str, b: int) -> str:
+    return "%".join(part.replace("%b", str(b)) for part in name.split("%%"))
+
+
+def _unescape(name: str) -> str:
+    return name.replace("%%", "%")
+
+
+def _all(space: Any) -> bool:
+    return bool(space.get_select_type() == h5py.h5s.SEL_ALL)
+
+
+def _hyperslab(space: Any) -> list[tuple[int, int, int, int]]:
+    """(start, stride, count, block) along each axis of a selection."""
+    if space.get_select_type() != h5py.h5s.SEL_HYPERSLABS or not space.is_regular_hyperslab():
+        raise _TooOddError
+    return [tuple(map(int, axis)) for axis in zip(*space.get_regular_hyperslab(), strict=True)]  # type: ignore[misc]
+
+
+def _runs(start: int, stride: int, count: int, block: int, *, most: int) -> Iterator[Run]:
+    """The places of a hyperslab along one axis; of an endless one, enough for ``most`` places from the start on."""
+    if block >= _UNLIMITED:
+        yield Run(start, 1, most)
+        return
+    count = min(count, -(-most // block)) if count >= _UNLIMITED else count
+    if block == 1 or count == 1 or stride == block:
+        yield Run(start, stride, count) if block == 1 else Run(start, 1, count * block)
+        return
+    if count > _MOST_BLOCKS:
+        raise _TooOddError
+    for i in range(count):
+        yield Run(start + i * stride, 1, block)
+
+
+def _clip(runs: Iterator[Run], n: int) -> Iterator[Run]:
+    """Runs without the places from n on."""
+    for run in runs:
+        count = min(run.length, -(-(n - run.start) // run.step))
+        if count > 0:
+            yield Run(run.start, run.step, count)
