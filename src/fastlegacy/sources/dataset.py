@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""The plainest convention: any dataset of numbers whose last two axes are an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+
+from fastlegacy.errors import FastlegacyError
+from fastlegacy.hdf5.files import Context
+from fastlegacy.hdf5.links import look_for
+
+__all__ = ["SOURCE", "DatasetSource"]
+
+_SMALLEST_IMAGE = 32  # pixels along each side: below it, a 2D dataset is more likely a table
+_DEEPEST = 32
+
+
+class DatasetSource:
+    """Finds every dataset with three axes or more, and every 2D one that is large enough to be an image."""
+
+    name = "dataset"
+
+    def find(self, context: Context, file: str) -> Iterator[tuple[str, str]]:
+        """Yield (path of a dataset in the file, why it is taken for a stack), each dataset once.
+
+        External links are followed; soft links are not, they show again what is found elsewhere.
+        """
+        with context.open_h5(file) as h5:
+            yield from self._walk(context, file, h5["/"], "", set(), 0)
+
+    def _walk(
+        self, context: Context, file: str, group: Any, at: str, seen: set[Any], depth: int
+    ) -> Iterator[tuple[str, str]]:
+        if depth > _DEEPEST:
+            return
+        for name in group:
+            link = group.get(name, getlink=True)
+            path = f"{at}/{name}"
+            if isinstance(link, h5py.ExternalLink):
+                yield from self._elsewhere(context, file, link, path, seen, depth)
+            elif isinstance(link, h5py.HardLink):
+                item = group[name]
+                key = (item.file.filename, h5py.h5o.get_info(item.id).addr)
+                if key in seen:
+                    continue
+                seen.add(key)
+                if isinstance(item, h5py.Group):
+                    yield from self._walk(context, file, item, path, seen, depth + 1)
+                elif why := reason(item):
+                    yield path, why
+
+    def _elsewhere(
+        self, context: Context, file: str, link: Any, path: str, seen: set[Any], depth: int
+    ) -> Iterator[tuple[str, str]]:
+        """What an external link leads to; nothing where it leads nowhere."""
+        other = look_for(context, link.filename, file, "HDF5_EXT_PREFIX")
+        if other is None:
+            return
+        try:
+            with context.open_h5(other) as h5:
+                item = h5.get(link.path)
+                if isinstance(item, h5py.Group):
+                    yield from self._walk(context, other, item, path, seen, depth + 1)
+                elif item is not None and (why := reason(item)):
+                    yield path, why
+        except FastlegacyError:
+            return  # a damaged neighbour does not hide the stacks that are there: opening its url says what is wrong
+
+
+def reason(dset: Any) -> str | None:
+    """Why a dataset is taken for a stack of frames, or None where it is not."""
+    if not isinstance(dset, h5py.Dataset) or dset.shape is None or dset.dtype.kind not in "uif":
+        return None
+    if dset.dtype.itemsize not in (1, 2, 4, 8) or dset.dtype == "f2" or 0 in dset.shape:
+        return None
+    if dset.ndim >= 3 and min(dset.shape[-2:]) > 1:
+        return f"{dset.ndim} axes of numbers"
+    if dset.ndim == 2 and min(dset.shape) >= _SMALLEST_IMAGE:
+        return "2D, large enough to be an image"
+    return None
+
+
+SOURCE = DatasetSource()
