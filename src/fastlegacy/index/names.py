@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""Names of virtual files: ``data0001.edf`` <-> frame 0, by arithmetic.
+
+Each frame has exactly one name, and each name that is understood is the name of exactly one frame: ``data1.edf`` or
+``data00001.edf`` are not other names of ``data0001.edf``, because a folder must not hold a file twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fastlegacy.errors import UrlError
+
+__all__ = ["Names"]
+
+_NAME_MAX = 255
+_DIGITS = frozenset("0123456789")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names of the files of one stack.
+
+    Parameters
+    ----------
+    stem, suffix : str
+        What comes before and after the number.
+    count : int
+        How many files there are.
+    first : int
+        Number of frame 0.
+    digits : int
+        Numbers are padded with zeros to so many digits; larger numbers take more.
+    numbered : bool
+        False: there is one file, without a number.
+
+    Raises
+    ------
+    UrlError
+        If a file system could not hold these names.
+    """
+
+    stem: str
+    suffix: str
+    count: int
+    first: int = 1
+    digits: int = 4
+    numbered: bool = True
+
+    def __post_init__(self) -> None:
+        if self.first < 0 or not 0 < self.digits <= 20:
+            raise UrlError(
+                f"names cannot be numbered from {self.first} with {self.digits} digits",
+                hint="the first number is 0 or more, and there are 1 to 20 digits",
+            )
+        if not self.stem or any(char in "/\\\0" for char in self.stem):
+            raise UrlError(f"{self.stem!r} is no stem of a file name", hint="give a name without slashes, such as data")
+        longest = self.name(max(self.count - 1, 0))
+        if len(longest.encode("utf-8", "surrogateescape")) > _NAME_MAX:
+            raise UrlError(f"the file name {longest} is too long", hint=f"at most {_NAME_MAX} bytes are possible")
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self.name, range(self.count))
+
+    def name(self, index: int) -> str:
+        """Return the name of a file by its index, counted from 0."""
+        number = f"{self.first + index:0{self.digits}d}" if self.numbered else ""
+        return f"{self.stem}{number}{self.suffix}"
+
+    def index(self, name: str) -> int | None:
+        """Return the index, counted from 0, of the file that has this name, or None."""
+        if not (name.startswith(self.stem) and name.endswith(self.suffix)):
+            return None
+        number = name[len(self.stem) : len(name) - len(self.suffix)]
+        if not self.numbered:
+            return 0 if self.count and name == self.name(0) else None
+        if not self._is_canonical(number):
+            return None
+        index = int(number) - self.first
+        return index if 0 <= index < self.count else None
+
+    def _is_canonical(self, number: str) -> bool:
+        if len(number) < self.digits or len(number) > _NAME_MAX or not _DIGITS.issuperset(number):
+            return False
+        return len(number) == self.digits or number[0] != "0"

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Stacks for tests that are not about HDF5: every pixel is a constant of ``_core.Stack``, so no file is behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastlegacy import _core
+from fastlegacy.model import Geometry, StackFacts
+
+
+class PixelStack:
+    """What tree, export and mount use of a stack: ``facts``, ``core``, ``url`` and ``prepare``."""
+
+    def __init__(self, pixels: np.ndarray[Any, Any], geometry: Geometry, mtime_ns: int) -> None:
+        self.pixels = pixels.reshape(-1, *pixels.shape[-2:])
+        self.url = "/data/scan.h5::/entry/data"
+        self.prepared: list[tuple[int, int]] = []
+        self.facts = StackFacts(self.url, self.pixels.shape, pixels.shape[:-2], pixels.dtype, mtime_ns, geometry)
+        parts = [
+            (np.array(value, pixels.dtype).tobytes(), [(place, 1, 1, -1, 0, 1) for place in index], ())
+            for index, value in np.ndenumerate(self.pixels)
+        ]
+        self.core = _core.Stack(self.pixels.shape, bytes(pixels.dtype.itemsize), parts)
+
+    def prepare(self, first_frame: int, last_frame: int) -> None:
+        """Note for which frames a chunk map would be loaded."""
+        assert 0 <= first_frame <= last_frame < len(self.pixels)
+        self.prepared.append((first_frame, last_frame))
+
+
+@pytest.fixture
+def pixel_stack() -> Callable[..., PixelStack]:
+    """Return a maker of stacks: ``pixel_stack(shape=(4, 3, 5), dtype="<u2", geometry=..., mtime_ns=...)``."""
+
+    def make(
+        shape: tuple[int, ...] = (4, 3, 5),
+        dtype: str = "<u2",
+        geometry: Geometry | None = None,
+        mtime_ns: int = 1_600_000_000_123_456_789,
+    ) -> PixelStack:
+        rng = np.random.default_rng(7)
+        raw = rng.integers(0, 256, (*shape, np.dtype(dtype).itemsize), dtype=np.uint8)
+        if np.dtype(dtype).kind == "f":
+            pixels = rng.normal(size=shape).astype(dtype)
+        else:
+            pixels = raw.reshape(-1).view(dtype).reshape(shape)
+        return PixelStack(pixels, geometry or Geometry(), mtime_ns)
+
+    return make

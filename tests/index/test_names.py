@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastlegacy.errors import UrlError
+from fastlegacy.index.names import Names
+
+
+def test_numbers_are_padded_and_grow_when_they_must() -> None:
+    names = Names("data", ".edf", 20000)
+    assert [names.name(i) for i in (0, 9998, 9999)] == ["data0001.edf", "data9999.edf", "data10000.edf"]
+    assert len(names) == len(list(names)) == len(set(names)) == 20000
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "data001.edf",
+        "data00001.edf",
+        "data1.edf",
+        "data+001.edf",
+        "data-001.edf",
+        "data 001.edf",
+        "data0_01.edf",
+        "data\u0660\u0660\u0660\u0661.edf",
+        "data000\u00b9.edf",
+        "data0001.EDF",
+        "Data0001.edf",
+        "data0001.edf ",
+        "data0001.edf\n",
+        "data0001",
+        "0001.edf",
+        "data.edf",
+        "data0000.edf",
+        "data0101.edf",
+        "data" + "9" * 5000 + ".edf",
+        "",
+    ],
+)
+def test_there_is_one_name_for_each_file(name: str) -> None:
+    assert Names("data", ".edf", 100).index(name) is None
+
+
+@given(
+    stem=st.text(st.characters(exclude_characters="/\\\0", exclude_categories=["Cs"]), min_size=1, max_size=20),
+    count=st.integers(1, 10**9),
+    first=st.integers(0, 10**9),
+    digits=st.integers(1, 20),
+    data=st.data(),
+)
+def test_name_and_index_are_inverse(stem: str, count: int, first: int, digits: int, data: st.DataObject) -> None:
+    names = Names(stem, ".edf", count, first, digits)
+    index = data.draw(st.integers(0, count - 1))
+    assert names.index(names.name(index)) == index
+    assert names.index(names.name(count)) is None
+
+
+@given(st.text(alphabet="data0123456789.ef+ ", max_size=14))
+def test_what_is_understood_is_canonical(name: str) -> None:
+    names = Names("data", ".edf", 12345)
+    index = names.index(name)
+    assert index is None or names.name(index) == name
+
+
+def test_a_stem_that_ends_with_digits() -> None:
+    names = Names("run2_1", ".edf", 3)
+    assert list(names) == ["run2_10001.edf", "run2_10002.edf", "run2_10003.edf"]
+    assert names.index("run2_10002.edf") == 1
+
+
+def test_a_single_file_has_no_number() -> None:
+    names = Names("data", ".npy", 1, numbered=False)
+    assert list(names) == ["data.npy"]
+    assert names.index("data.npy") == 0
+    assert names.index("data0001.npy") is None
+    assert Names("data", ".npy", 0, numbered=False).index("data.npy") is None
+
+
+@pytest.mark.parametrize("stem", ["", "a/b", "a\\b", "a\0b", "x" * 300, "\u00e9" * 130])
+def test_stems_that_no_file_system_takes(stem: str) -> None:
+    with pytest.raises(UrlError):
+        Names(stem, ".edf", 10)
+
+
+@pytest.mark.parametrize(("first", "digits"), [(-1, 4), (1, 0), (1, 21)])
+def test_numbers_that_make_no_sense(first: int, digits: int) -> None:
+    with pytest.raises(UrlError, match="cannot be numbered"):
+        Names("data", ".edf", 10, first, digits)
+
+
+def test_memory_does_not_grow_with_the_number_of_files() -> None:
+    few, many = Names("data", ".edf", 10), Names("data", ".edf", 10**9)
+    assert sys.getsizeof(few) == sys.getsizeof(many)
+    assert many.index("data1000000000.edf") == 10**9 - 1

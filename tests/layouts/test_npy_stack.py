@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastlegacy.index.tree import Tree
+from fastlegacy.layouts.npy_stack import LAYOUT
+
+
+@pytest.mark.parametrize("dtype", ["<u2", ">u4", "<f4"])
+def test_numpy_maps_the_whole_stack(pixel_stack: Callable[..., Any], tmp_path: Path, dtype: str) -> None:
+    stack = pixel_stack(dtype=dtype)
+    tree = Tree(stack, LAYOUT, stem="scan")
+    assert list(tree) == ["scan.npy"]
+    (tmp_path / "scan.npy").write_bytes(tree["scan.npy"].read())
+    mapped = np.load(tmp_path / "scan.npy", mmap_mode="r")
+    assert mapped.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(mapped, stack.pixels)
+
+
+def test_leading_axes_are_flat(pixel_stack: Callable[..., Any]) -> None:
+    stack = pixel_stack(shape=(2, 3, 2, 2))
+    assert b"'shape': (6, 2, 2)" in Tree(stack, LAYOUT)["data.npy"].read(0, 128)
+
+
+def test_there_is_only_file_0(pixel_stack: Callable[..., Any]) -> None:
+    with pytest.raises(IndexError, match="only file 0"):
+        LAYOUT.pieces(pixel_stack().facts, 1)
