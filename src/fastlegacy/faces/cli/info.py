@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""``fastlegacy info``: all that is known of one stack, and who decodes each of its datasets."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fastlegacy.faces.cli.command import Command, add_json_option, print_json, print_table
+from fastlegacy.faces.cli.stack_text import as_plain, describe
+from fastlegacy.faces.cli.tree_options import add_url_arguments
+
+if TYPE_CHECKING:
+    from fastlegacy.hdf5.stack import Stack
+
+__all__ = ["COMMAND"]
+
+_BY = {
+    "kernel": "native, by fastlegacy's own kernels",
+    "plugin": "native, by the function of the filter's plug-in",
+    "kernel+plugin": "native, by own kernels and the functions of plug-ins",
+    "h5py": "through h5py, one chunk at a time",
+    "stored": "nothing to decode",
+}
+_SHOWN = 20  # a virtual dataset may have thousands of sources
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    add_url_arguments(parser)
+    add_json_option(parser)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from fastlegacy.faces import library
+    from fastlegacy.sources.find import describe as facts_of
+
+    with library.open(args.source, args.dataset, missing="fill") as stack:
+        info, decoders = facts_of(stack), stack.decoders()
+    if args.json:
+        decoded = [{"dataset": name, "by": by} for name, by in decoders]
+        print_json({**as_plain(info), "files": stack.files(), "decoded": decoded, "missing": stack.missing_sources})
+        return 0
+    print(info.url)
+    print_table([(f"  {label}", text) for label, text in {**describe(info), **_more(stack)}.items()])
+    _show_decoders(decoders)
+    return 0
+
+
+def _more(stack: Stack) -> dict[str, str]:
+    texts = {"HDF5 files": str(len(stack.files()))}
+    if stack.missing_sources:
+        texts["missing files"] = ", ".join(stack.missing_sources)
+    return texts
+
+
+def _show_decoders(decoders: Sequence[tuple[str, str]]) -> None:
+    print("  pixels are decoded from")
+    for name, by in decoders[:_SHOWN]:
+        print(f"    {name}: {_BY.get(by, by)}")
+    if len(decoders) > _SHOWN:
+        print(f"    and {len(decoders) - _SHOWN} more datasets (--json lists them)")
+
+
+COMMAND = Command("info", "say all that is known of one stack of frames", _configure, _run)

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+"""``fastlegacy umount``: ends a mount."""
+
+from __future__ import annotations
+
+import argparse
+
+from fastlegacy.faces.cli.command import Command
+
+__all__ = ["COMMAND"]
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="FOLDER", help="folder of the mount")
+
+
+def _run(args: argparse.Namespace) -> int:
+    from fastlegacy.faces.mount.mountinfo import umount
+
+    umount(args.folder)
+    return 0
+
+
+COMMAND = Command("umount", "end a mount; the folder is the real folder again", _configure, _run)
