@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""Rules of the house that no other tool checks."""
+
+import ast
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "fastlegacy"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+SOURCES = [*MODULES, *sorted(PACKAGE.rglob("*.pyx")), *sorted(PACKAGE.rglob("*.h")), *sorted(PACKAGE.rglob("*.pyi"))]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+TESTS = sorted([*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
+
+
+def lines(path):
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def test_modules_are_small():
+    sizes = {path: lines(path) for path in [*SOURCES, *TESTS]}
+    assert {path.name: size for path, size in sizes.items() if size > 600} == {}
+    assert statistics.median(sizes[path] for path in MODULES if path.name != "__init__.py") <= 200
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_licence_line(path):
+    head = path.read_text(encoding="utf-8").splitlines()[:2]
+    assert any("SPDX-License-Identifier: MIT" in line for line in head)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*/**/__init__.py")), ids=lambda path: path.parent.name)
+def test_packages_hold_a_docstring_only(path):
+    module = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(module)
+    assert len(module.body) == 1
+
+
+@pytest.mark.parametrize("room", ["layouts", "testing"])
+def test_rooms_that_touch_no_pixel_do_not_import_the_kernels(room):
+    # import-linter reads Python only, and does not see a compiled module
+    assert [path.name for path in (PACKAGE / room).rglob("*.py") if "_core" in path.read_text(encoding="utf-8")] == []
+
+
+def test_nothing_happens_on_import():
+    program = """
+import os, sys, threading, resource
+before = dict(os.environ), resource.getrlimit(resource.RLIMIT_NOFILE), threading.active_count()
+import fastlegacy
+assert before == (dict(os.environ), resource.getrlimit(resource.RLIMIT_NOFILE), threading.active_count())
+assert not {"refuse", "refuse.high", "fabio"} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_error_is_in_the_documentation():
+    from fastlegacy import errors
+
+    text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    assert [name for name in errors.__all__ if f"`{name}`" not in text and f".{name}`" not in text] == []
+
+
+@pytest.mark.parametrize(
+    "page", sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]), ids=lambda page: page.name
+)
+def test_links_of_the_documentation_lead_somewhere(page):
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_tests_named_in_the_documentation_exist():
+    text = (ROOT / "docs" / "semantics.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", text))
+    known = {match for path in TESTS for match in re.findall(r"def (test_\w+)\(", path.read_text(encoding="utf-8"))}
+    assert len(named) > 10
+    assert named - known == set()
+
+
+@pytest.mark.parametrize("word", ["demo", "test", "bench", "lint", "asan", "shell", "clean"])
+def test_run_knows_its_words(word):
+    done = subprocess.run([ROOT / "run", "help"], capture_output=True, text=True, check=True)
+    assert re.search(rf"^  {word} ", done.stdout, re.MULTILINE)
+
+
+def test_run_refuses_an_unknown_word():
+    done = subprocess.run([ROOT / "run", "fly"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "usage: ./run WORD" in done.stderr
