@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""A whole scan read as EDF files: through fastlegacy's mount, through the rival's, and from real files.
+
+*cold*: a fresh mount for each round, so that neither its caches nor the kernel's page cache know a frame; the HDF5
+files themselves are in the page cache. Real files: written out before, and dropped from the page cache.
+*warm*: the same reads once more.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin  # noqa: F401  (its import registers the filters)
+import pytest
+
+from fastlegacy.testing.mounts import mount_command, mounted
+
+Note = Callable[[str, str, int], None]
+
+pytestmark = [pytest.mark.fuse, pytest.mark.usefixtures("needs_fuse")]
+
+RIVAL = Path(__file__).with_name("rival.py")
+ROUNDS = 4
+
+
+def command(who: str, url: str, folder: Path) -> list[str]:
+    """Command line that mounts the scan as EDF files."""
+    file, _, dataset = url.partition("::")
+    if who == "rival":
+        return [sys.executable, str(RIVAL), file, dataset, str(folder), "--format", "edf"]
+    return mount_command(url, folder, "--format", "edf")
+
+
+def read_all(folder: Path) -> int:
+    """Read every file from its first byte to its last, as a legacy program does; return the number of bytes."""
+    total = 0
+    buffer = bytearray()
+    for path in sorted(folder.glob("data*.edf")):
+        with open(path, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if len(buffer) < size:
+                buffer = bytearray(size)
+            view = memoryview(buffer)[:size]
+            while view and (step := file.readinto(view)):
+                view = view[step:]
+                total += step
+    return total
+
+
+def drop_from_page_cache(paths: Iterable[Path]) -> None:
+    """Ask the kernel to forget what it holds of real files."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+
+
+@pytest.fixture
+def size(scan: str) -> int:
+    """Bytes of all pixels of the scan."""
+    path, _, name = scan.partition("::")
+    with h5py.File(path, "r", locking=False) as file:
+        return int(file[name].size * file[name].dtype.itemsize)
+
+
+@pytest.fixture
+def real_files(scan: str, work: Path) -> Path:
+    """A folder with the same pixels as plain uncompressed files."""
+    path, _, name = scan.partition("::")
+    with h5py.File(path, "r", locking=False) as file:
+        for i, frame in enumerate(file[name]):
+            (work / f"data{i + 1:04d}.edf").write_bytes(b" " * 1022 + b"}\n" + frame.tobytes())
+    return work
+
+
+@pytest.mark.parametrize("who", ["fastlegacy", "rival"])
+def test_cold(benchmark: Any, note: Note, scan: str, work: Path, size: int, who: str) -> None:
+    """The first read after mounting."""
+    note("whole scan, cold", who, size)
+    with ExitStack() as current:
+
+        def remount() -> None:
+            current.close()
+            current.enter_context(mounted(command(who, scan, work), work))
+
+        benchmark.pedantic(read_all, (work,), setup=remount, rounds=ROUNDS)
+        assert read_all(work) > size
+
+
+@pytest.mark.parametrize("who", ["fastlegacy", "rival"])
+def test_warm(benchmark: Any, note: Note, scan: str, work: Path, size: int, who: str) -> None:
+    """The second read and later ones."""
+    note("whole scan, warm", who, size)
+    with mounted(command(who, scan, work), work):
+        assert read_all(work) > size
+        benchmark.pedantic(read_all, (work,), rounds=ROUNDS)
+
+
+def test_real_files_cold(benchmark: Any, note: Note, real_files: Path, size: int) -> None:
+    """From the disk."""
+    note("whole scan, cold", "uncompressed files", size)
+
+    def forget() -> None:
+        drop_from_page_cache(real_files.iterdir())
+
+    benchmark.pedantic(read_all, (real_files,), setup=forget, rounds=ROUNDS)
+    assert read_all(real_files) > size
+
+
+def test_real_files_warm(benchmark: Any, note: Note, real_files: Path, size: int) -> None:
+    """From the page cache."""
+    note("whole scan, warm", "uncompressed files", size)
+    assert read_all(real_files) > size
+    benchmark.pedantic(read_all, (real_files,), rounds=ROUNDS)
