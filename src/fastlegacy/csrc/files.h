@@ -90,6 +90,19 @@ static int fl_files_rename(fl_files *t, int number, const char *path)
     return 0;
 }
 
+/* Close a file that nobody reads just now; it is opened again when it is needed. */
+static void fl_files_close_idle(fl_files *t, int number)
+{
+    pthread_mutex_lock(&t->lock);
+    fl_file *f = t->files[number];
+    if (f->fd >= 0 && f->users == 0) {
+        close(f->fd);
+        f->fd = -1;
+        t->open--;
+    }
+    pthread_mutex_unlock(&t->lock);
+}
+
 static void fl_files_close_oldest(fl_files *t)
 {
     fl_file *oldest = NULL;

@@ -18,12 +18,13 @@ from fastlegacy.errors import NotAStackError, SourceError
 from fastlegacy.hdf5.files import Context
 from fastlegacy.hdf5.filters import Filter, Plan, make_plan, read_filters
 
-__all__ = ["StoredDataset", "by_h5py", "check_dtype", "stored_dataset"]
+__all__ = ["StoredDataset", "by_h5py", "check_stack", "stored_dataset"]
 
 _Kind = Literal["contiguous", "chunked", "memory", "python"]
 ChunkMap = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint32]]
 
 NOWHERE = np.uint64(2**64 - 1)
+_MOST_DIMS = 16  # FL_MAX_DIMS of the kernels
 _SKIP_ALL = np.uint32(0xFFFFFFFF)
 _PARTIAL_UNFILTERED = 0x0002  # H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS of H5Dpublic.h
 
@@ -59,9 +60,12 @@ class StoredDataset:
     stored_bytes: int | None = None
 
 
-def check_dtype(dset: Any, file: str, path: str) -> None:
-    """Raise NotAStackError where the elements are not plain numbers of 1, 2, 4 or 8 bytes."""
-    dtype = dset.dtype
+def check_stack(dset: Any, file: str, path: str) -> None:
+    """Raise NotAStackError where a dataset has no axes, or its elements are not plain numbers of 1, 2, 4 or 8 bytes."""
+    shape, dtype = dset.shape, dset.dtype
+    if shape is None or not 0 < len(shape) <= _MOST_DIMS:
+        what = "is empty" if shape is None else f"its shape {shape} is not that of frames"
+        raise NotAStackError(what, file=file, dataset=path, hint="`fastlegacy ls` lists the image stacks of a file")
     if dtype.kind not in "uif" or dtype.itemsize not in (1, 2, 4, 8) or dtype == np.float16:
         raise NotAStackError(
             f"its elements are {dtype}, not integers or floats of 1 to 8 bytes",
@@ -106,14 +110,14 @@ def stored_dataset(context: Context, dset: Any, file: str, path: str) -> StoredD
     number = context.number(file)
     if layout == h5py.h5d.CONTIGUOUS:
         return make(whole, "contiguous", file=number, address=dset.id.get_offset())
-    fetch = _chunk_map_fetcher(context, file, path)
+    fetch = _chunk_map_fetcher(context, file, path, number)
     return make(dset.chunks, "chunked", file=number, pipeline=plan.pipeline, chunk_map=fetch)
 
 
 def by_h5py(context: Context, dset: Any, file: str, path: str) -> StoredDataset:
     """A dataset that h5py has to read, frame by frame: a virtual one that is too odd to be taken apart."""
     shape = tuple(dset.shape)
-    chunk = (1,) * (len(shape) - 2) + shape[-2:]
+    chunk = (1,) * (len(shape) - 2) + tuple(max(1, n) for n in shape[-2:])
     core = _core.Dataset(
         f"{file}::{path}",
         shape,
@@ -130,17 +134,21 @@ def by_h5py(context: Context, dset: Any, file: str, path: str) -> StoredDataset:
 def _is_plain_number(dset: Any) -> bool:
     """False for numbers that do not fill their bytes (12 bits in 16, say): HDF5 has to unpack them."""
     kind = dset.id.get_type()
+    if isinstance(kind, h5py.h5t.TypeEnumID):
+        kind = kind.get_super()
     return bool(kind.get_precision() == 8 * kind.get_size() and kind.get_offset() == 0)
 
 
 def _loader(context: Context, file: str, path: str, chunk: tuple[int, ...]) -> Callable[[int], NDArray[np.uint8]]:
     """Reads one chunk through h5py, padded to the full chunk at the edges of the dataset."""
+    number = context.number(file)
 
-    def load(number: int) -> NDArray[np.uint8]:
+    def load(chunk_number: int) -> NDArray[np.uint8]:
         with context.open_h5(file) as h5:
+            _check_same(context, file, path, number)
             dset = h5[path]
             grid = tuple(-(-n // c) for n, c in zip(dset.shape, chunk, strict=True))
-            place = np.unravel_index(number, grid)
+            place = np.unravel_index(chunk_number, grid)
             box = tuple(
                 slice(int(i) * c, min((int(i) + 1) * c, n)) for i, c, n in zip(place, chunk, dset.shape, strict=True)
             )
@@ -154,12 +162,21 @@ def _loader(context: Context, file: str, path: str, chunk: tuple[int, ...]) -> C
     return load
 
 
-def _chunk_map_fetcher(context: Context, file: str, path: str) -> Callable[[], ChunkMap]:
+def _chunk_map_fetcher(context: Context, file: str, path: str, number: int) -> Callable[[], ChunkMap]:
     def fetch() -> ChunkMap:
         with context.no_h5_left(), context.open_h5(file) as h5:
+            _check_same(context, file, path, number)
             return read_chunk_map(h5[path], file, path)
 
     return fetch
+
+
+def _check_same(context: Context, file: str, path: str, number: int) -> None:
+    """Raise SourceError where another file has this name by now: its bytes lie elsewhere."""
+    if context.number(file) != number:
+        raise SourceError(
+            "the file has changed since it was opened", file=file, dataset=path, hint="open the stack again"
+        )
 
 
 def read_chunk_map(dset: Any, file: str, path: str) -> ChunkMap:

@@ -12,8 +12,9 @@ import os
 import resource
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 
 import h5py
@@ -45,7 +46,9 @@ class Context:
         self.files = _core.Files(self.max_open)
         self._numbers: dict[tuple[str, int, int, int], int] = {}
         self._redirects: dict[str, str] = {}
-        self._h5: OrderedDict[str, h5py.File] = OrderedDict()
+        self._covered: dict[str, str] = {}
+        self._paths: set[str] = set()
+        self._h5: OrderedDict[str, _Kept] = OrderedDict()
         self._lock = threading.RLock()
 
     def number(self, path: str) -> int:
@@ -58,7 +61,8 @@ class Context:
         """
         real = self.real_path(path)
         status = stat_source(path, real)
-        key = (path, status.st_size, status.st_ino, status.st_mtime_ns)
+        self._paths.add(path)
+        key = (path, *_identity(status))
         with self._lock:
             if key not in self._numbers:
                 self._numbers[key] = self.files.add(
@@ -68,26 +72,51 @@ class Context:
 
     def real_path(self, path: str) -> str:
         """By which path a file is opened: another one while a mount covers the folder that it is in."""
+        if path in self._covered:
+            return self._covered[path]
         for prefix, replacement in self._redirects.items():
             if path.startswith(prefix + os.sep):
                 return replacement + path[len(prefix) :]
         return path
 
     def redirect(self, prefix: str, replacement: str) -> None:
-        """From now on open the files below a folder through another path to it."""
+        """From now on open the files below a folder through another path to it.
+
+        A mount calls this before it covers the folder: through the mount, our own reads would wait for ourselves.
+        Files that are known by now are found below the folder through symbolic links too.
+        """
+        prefix = os.path.realpath(prefix)
+        real = {path: os.path.realpath(path) for path in self._paths}
         with self._lock:
-            self._redirects[os.path.realpath(prefix)] = replacement
-            for (path, *_), number in self._numbers.items():
-                self.files.rename(number, os.fsencode(self.real_path(path)))
-            self.close_h5()
+            self._redirects[prefix] = replacement
+            self._covered.update(
+                (path, replacement + there[len(prefix) :])
+                for path, there in real.items()
+                if there.startswith(prefix + os.sep)
+            )
+            self._rename_all()
 
     def end_redirect(self, prefix: str) -> None:
         """Open the files below a folder by their own paths again."""
         with self._lock:
-            self._redirects.pop(os.path.realpath(prefix), None)
+            replacement = self._redirects.pop(os.path.realpath(prefix), None)
+            if replacement is not None:
+                there = replacement + os.sep
+                self._covered = {path: to for path, to in self._covered.items() if not to.startswith(there)}
+            self._rename_all()
+
+    def _rename_all(self) -> None:
+        for (path, *_), number in self._numbers.items():
+            self.files.rename(number, os.fsencode(self.real_path(path)))
+        self.close_h5()
+
+    def close_idle(self, paths: Iterable[str]) -> None:
+        """Close some of the plain files, except those that are being read; they are opened again when needed."""
+        wanted = set(paths)
+        with self._lock:
             for (path, *_), number in self._numbers.items():
-                self.files.rename(number, os.fsencode(self.real_path(path)))
-            self.close_h5()
+                if path in wanted:
+                    self.files.close_idle(number)
 
     @contextmanager
     def open_h5(self, path: str) -> Iterator[h5py.File]:
@@ -99,13 +128,33 @@ class Context:
             If the file is missing, is not HDF5, or is cut short.
         """
         with self._lock:
-            h5 = self._h5.pop(path, None)
-            if h5 is None:
-                while len(self._h5) >= self.max_open:
-                    self._h5.popitem(last=False)[1].close()
-                h5 = open_for_reading(path, self.real_path(path))
-            self._h5[path] = h5
-            yield h5
+            kept = self._keep(path)
+            kept.users += 1
+            try:
+                yield kept.h5
+            finally:
+                kept.users -= 1
+
+    def _keep(self, path: str) -> _Kept:
+        """The open file of a path, now the newest of those that are kept. The lock is held."""
+        real = self.real_path(path)
+        identity = _identity(stat_source(path, real))
+        kept = self._h5.pop(path, None)
+        if kept is not None and kept.users == 0 and kept.identity != identity:
+            kept.h5.close()  # another file has this name now
+            kept = None
+        if kept is None:
+            self._close_idle_h5(self.max_open - 1)
+            kept = _Kept(open_for_reading(path, real), identity)
+            self._paths.add(path)
+        self._h5[path] = kept
+        return kept
+
+    def _close_idle_h5(self, most: int) -> None:
+        """Close the oldest of the HDF5 files that nobody reads just now, until no more than ``most`` are open."""
+        idle = [path for path, kept in self._h5.items() if kept.users == 0]
+        for path in idle[: max(0, len(self._h5) - most)]:
+            self._h5.pop(path).h5.close()
 
     @contextmanager
     def no_h5_left(self) -> Iterator[None]:
@@ -116,10 +165,22 @@ class Context:
             self.close_h5()
 
     def close_h5(self) -> None:
-        """Close every HDF5 file that is kept open."""
+        """Close every HDF5 file that is kept open, except those that are being read."""
         with self._lock:
-            while self._h5:
-                self._h5.popitem()[1].close()
+            self._close_idle_h5(0)
+
+
+@dataclass(slots=True)
+class _Kept:
+    """An HDF5 file that is kept open: which file it was then, and how many read it just now."""
+
+    h5: h5py.File
+    identity: tuple[int, int, int]
+    users: int = 0
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_ino, status.st_mtime_ns
 
 
 @cache

@@ -17,7 +17,7 @@ from typing import Any
 
 import h5py
 
-from fastlegacy import _core
+from fastlegacy import _codec
 from fastlegacy.errors import FilterError
 
 __all__ = ["Filter", "Plan", "lz4_source", "make_plan", "read_filters"]
@@ -48,13 +48,13 @@ class Plan:
 
     Attributes
     ----------
-    pipeline : _core.Pipeline or None
+    pipeline : _codec.Pipeline or None
         None: through h5py.
     by : tuple of str
         For each filter, who undoes it: "kernel", "plugin" or "h5py".
     """
 
-    pipeline: _core.Pipeline | None
+    pipeline: _codec.Pipeline | None
     by: tuple[str, ...]
 
 
@@ -76,7 +76,7 @@ def make_plan(filters: Sequence[Filter], itemsize: int, *, file: str | None = No
     FilterError
         If not even h5py has one.
     """
-    pipeline = _core.Pipeline()
+    pipeline = _codec.Pipeline()
     by = tuple(_add(pipeline, f, itemsize) for f in filters)
     if "h5py" not in by:
         return Plan(pipeline, by)
@@ -92,7 +92,7 @@ def make_plan(filters: Sequence[Filter], itemsize: int, *, file: str | None = No
     return Plan(None, tuple("h5py" for _ in filters))
 
 
-def _add(pipeline: _core.Pipeline, f: Filter, itemsize: int) -> str:
+def _add(pipeline: _codec.Pipeline, f: Filter, itemsize: int) -> str:
     """Add a filter to the pipeline; says who will undo it."""
     match f.number:
         case 1 if zlib_uncompress():
@@ -176,9 +176,9 @@ class _FilterClass(ctypes.Structure):
 
 
 @cache
-def _mutex(number: int) -> _core.Mutex:
+def _mutex(number: int) -> _codec.Mutex:
     """One for each filter number and process: what it guards is the library's own state."""
-    return _core.Mutex()
+    return _codec.Mutex()
 
 
 @cache

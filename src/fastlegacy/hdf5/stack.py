@@ -25,6 +25,8 @@ __all__ = ["Stack"]
 
 Frame = NDArray[Any]
 
+_MOST_AXES = 10  # FL_MAX_AXES of the kernels
+
 
 class Stack(Sequence[Frame]):
     """Frames of one shape and dtype: a sequence of 2D arrays that are decoded when they are asked for.
@@ -251,6 +253,7 @@ class Stack(Sequence[Frame]):
         """Let go of the HDF5 files. Frames cannot be read any more."""
         self._closed = True
         self._context.close_h5()
+        self._context.close_idle(self.files())
 
     def __enter__(self) -> Self:
         return self
@@ -291,6 +294,8 @@ def _view(resolved: Resolved, url: DataUrl) -> Box:
         view = select(shape, _expand(url.selection or (), len(shape)))
     except IndexError as exc:
         raise UrlError(f"{exc}; its shape is {shape}", **where, hint="change the slice of the url") from exc
+    if len(view.axes) > _MOST_AXES:
+        raise NotAStackError(f"has {len(view.axes)} axes", **where, hint=f"choose {_MOST_AXES} of them by slice=...")
     if len(view.axes) < 2:
         raise NotAStackError("the slice leaves less than a frame", **where, hint="keep two axes at least")
     return view

@@ -8,6 +8,7 @@ difference: where silx only logs that it could not understand a part, this raise
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from types import EllipsisType
 from urllib.parse import parse_qsl, urlparse
@@ -18,6 +19,7 @@ __all__ = ["DataUrl", "parse_url"]
 
 Selection = tuple[int | slice | EllipsisType, ...]
 
+_SPECIAL = re.compile(r"[%&+;#=?\t\n\r]")  # what a url would take for something else than a name
 _TWO_WORDS = "give the file and the dataset as two words"
 
 
@@ -41,9 +43,10 @@ class DataUrl:
     def __str__(self) -> str:
         if self.dataset is None:
             return self.file
+        dataset = _SPECIAL.sub(lambda found: f"%{ord(found[0]):02X}", self.dataset)
         if self.selection is None:
-            return f"{self.file}::{self.dataset}"
-        return f"{self.file}?path={self.dataset}&slice={','.join(map(_token_text, self.selection))}"
+            return f"{self.file}::{dataset}"
+        return f"{self.file}?path={dataset}&slice={','.join(map(_token_text, self.selection))}"
 
 
 def parse_url(text: str | os.PathLike[str], dataset: str | None = None) -> DataUrl:

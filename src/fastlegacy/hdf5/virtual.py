@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from fastlegacy.errors import NotAStackError, SourceError
-from fastlegacy.hdf5.chunks import StoredDataset, by_h5py, check_dtype, fill_bytes, stored_dataset
+from fastlegacy.hdf5.chunks import StoredDataset, by_h5py, check_stack, fill_bytes, stored_dataset
 from fastlegacy.hdf5.files import Context
 from fastlegacy.hdf5.links import locate, look_for
 from fastlegacy.hdf5.mapping import Box, Run, compose, identity, zip_boxes
@@ -91,11 +91,9 @@ class Resolver:
                 raise NotAStackError(
                     "is a group, not a dataset", file=file, dataset=path, hint="`fastlegacy ls` lists the stacks"
                 )
-            check_dtype(dset, file, path)
+            check_stack(dset, file, path)
             if dset.is_virtual:
                 return self._virtual(dset, file, path, depth)
-            if dset.shape is None:
-                raise NotAStackError("is empty", file=file, dataset=path)
             stored = stored_dataset(self.context, dset, file, path)
             parts = (Part(identity(stored.shape), stored),)
             return Resolved(file, path, stored.shape, stored.dtype, stored.fill, parts)
@@ -103,14 +101,17 @@ class Resolver:
     def _virtual(self, dset: Any, file: str, path: str, depth: int) -> Resolved:
         parts: list[Part] = []
         missing: list[str] = []
-        try:
-            for mapping in _mappings(dset):
+        odd = False
+        for mapping in _mappings(dset):
+            try:
                 parts += self._mapped(dset, mapping, file, path, depth, missing)
-        except _TooOddError:
+            except _TooOddError:
+                odd = True  # and on: of the other sources too it has to be known whether they are there
+        if odd:
             whole = by_h5py(self.context, dset, file, path)
             parts = [Part(identity(whole.shape), whole)]
         shape = tuple(dset.shape)
-        return Resolved(file, path, shape, dset.dtype, fill_bytes(dset), tuple(parts), tuple(missing))
+        return Resolved(file, path, shape, dset.dtype, fill_bytes(dset), tuple(parts), tuple(dict.fromkeys(missing)))
 
     def _mapped(
         self, dset: Any, mapping: _Mapping, file: str, path: str, depth: int, missing: list[str]
@@ -118,17 +119,19 @@ class Resolver:
         try:
             source = self._source(mapping, file, depth)
         except SourceError as exc:
-            if self.missing == "error" and not mapping.numbered:
+            if self.missing == "error":
                 raise
-            if not mapping.numbered:
-                missing.append(str(exc))
+            missing.append(str(exc))
             return
-        if source.dtype != dset.dtype:
+        if source is None:
+            return
+        missing += source.missing
+        if mapping.virtual is None or source.dtype != dset.dtype:
             raise _TooOddError
         boxes = zip_boxes(mapping.virtual, mapping.source_runs(source.shape))
         if boxes is None:
             raise _TooOddError
-        gaps = source.parts and source.fill != fill_bytes(dset) and _is_virtual(source)
+        gaps = source.fill != fill_bytes(dset) and _is_virtual(source)
         for box in boxes:
             if gaps:
                 yield Part(Box(tuple(a._replace(src_axis=-1) for a in box.axes), ()), None, source.fill)
@@ -137,11 +140,14 @@ class Resolver:
                 if inner is not None:
                     yield Part(inner, part.source, part.fill)
 
-    def _source(self, mapping: _Mapping, file: str, depth: int) -> Resolved:
+    def _source(self, mapping: _Mapping, file: str, depth: int) -> Resolved | None:
+        """The dataset that a mapping shows; None for a numbered file that is not there, which is a gap."""
         where: str | None = file
         if mapping.file != ".":
             where = look_for(self.context, mapping.file, file, "HDF5_VDS_PREFIX")
         hint = "copy it to where it is expected, or read on without it by `--missing fill`"
+        if where is None and mapping.numbered:
+            return None
         if where is None:
             raise SourceError(f"its virtual source file {mapping.file!r} is missing", file=file, hint=hint)
         try:
@@ -152,9 +158,12 @@ class Resolver:
 
 @dataclass(frozen=True, slots=True)
 class _Mapping:
-    """One mapping of a virtual dataset: the runs along each axis of what it covers, and a space of its source."""
+    """One mapping of a virtual dataset: the runs along each axis of what it covers, and a space of its source.
 
-    virtual: tuple[tuple[Run, ...], ...]
+    ``virtual`` is None where it covers no regular box.
+    """
+
+    virtual: tuple[tuple[Run, ...], ...] | None
     file: str
     dataset: str
     space: Any
@@ -164,8 +173,7 @@ class _Mapping:
         """Runs along each axis of the source, as long in all as the virtual ones where the source has no end."""
         if self.space.get_select_type() == h5py.h5s.SEL_ALL:
             return tuple((Run(0, 1, n),) for n in shape)
-        lengths = [sum(run.length for run in runs) for runs in self.virtual]
-        longest = max(lengths)
+        longest = max(sum(run.length for run in runs) for runs in self.virtual or ())
         return tuple(tuple(_runs(*axis, most=longest)) for axis in _hyperslab(self.space))
 
 
@@ -179,13 +187,20 @@ def _mappings(dset: Any) -> Iterator[_Mapping]:
     for i in range(dcpl.get_virtual_count()):
         file, dataset = dcpl.get_virtual_filename(i), dcpl.get_virtual_dsetname(i)
         space, source = dcpl.get_virtual_vspace(i), dcpl.get_virtual_srcspace(i)
-        axes = [(0, 1, 1, n) for n in dset.shape] if _all(space) else _hyperslab(space)
-        if "%b" in file or "%b" in dataset:
-            yield from _numbered(axes, dset.shape, file, dataset, source)
-            continue
-        runs = tuple(tuple(_clip(_runs(*axis, most=n), n)) for axis, n in zip(axes, dset.shape, strict=True))
-        if all(runs):
-            yield _Mapping(runs, _unescape(file), _unescape(dataset), source)
+        try:
+            yield from _one_mapping(dset.shape, file, dataset, space, source)
+        except _TooOddError:
+            yield _Mapping(None, _unescape(file), _unescape(dataset), source)
+
+
+def _one_mapping(shape: tuple[int, ...], file: str, dataset: str, space: Any, source: Any) -> Iterator[_Mapping]:
+    axes = [(0, 1, 1, n) for n in shape] if _all(space) else _hyperslab(space)
+    if "%b" in file or "%b" in dataset:
+        yield from _numbered(axes, shape, file, dataset, source)
+        return
+    runs = tuple(tuple(_clip(_runs(*axis, most=n), n)) for axis, n in zip(axes, shape, strict=True))
+    if all(runs):
+        yield _Mapping(runs, _unescape(file), _unescape(dataset), source)
 
 
 def _numbered(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Protocol
 
 import h5py
@@ -56,7 +57,8 @@ def find_stacks(path: str | os.PathLike[str], context: Context | None = None) ->
         for name in sorted(names):
             file = os.path.join(folder, name)
             if name.lower().endswith(SUFFIXES) and h5py.is_hdf5(file):
-                yield from _stacks_of_file(context, file)
+                with suppress(FastlegacyError):
+                    yield from _stacks_of_file(context, file)
 
 
 def open_stack(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What ``_core.pyx`` uses of the C headers in ``csrc/``."""
+"""What the Cython modules use of the C headers in ``csrc/``."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -92,6 +92,7 @@ cdef extern from "files.h" nogil:
     void fl_files_free(fl_files *)
     int fl_files_add(fl_files *, const char *, uint64_t, uint64_t, int64_t)
     int fl_files_rename(fl_files *, int, const char *)
+    void fl_files_close_idle(fl_files *, int)
 
 cdef extern from "cache.h" nogil:
     ctypedef struct fl_cache:

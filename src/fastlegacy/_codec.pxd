@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: MIT
+"""What ``_core.pyx`` uses of ``_codec.pyx``."""
+
+from fastlegacy._c cimport fl_error, fl_pipeline, fl_stage, pthread_mutex_t
+
+
+cdef object exception(const fl_error *e, str place)
+cdef object raised(const fl_error *e)
+
+
+cdef class Mutex:
+    cdef pthread_mutex_t mutex
+
+
+cdef class Pipeline:
+    cdef fl_pipeline pipeline
+    cdef list keep
+    cdef int simd
+    cdef fl_stage *_new(self, int kind, int number) except NULL

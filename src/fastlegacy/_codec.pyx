@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MIT
+# cython: boundscheck=False, wraparound=False, auto_pickle=False, freethreading_compatible=True
+"""The decoders: one stored chunk to its pixels, without the GIL.
+
+The C is in ``csrc/bitshuffle.h`` and ``csrc/filters.h``; how these modules are built up says ``_core.pyx``.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from fastlegacy._c cimport *
+from fastlegacy.errors import DecodeError, SourceError
+
+
+# ---------------------------------------------------------------------------------------------------- errors
+
+cdef object exception(const fl_error *e, str place):
+    cdef char text[512]
+    fl_error_text(e, text, sizeof(text))
+    message = text.decode("utf-8", "surrogateescape")
+    file, _, dataset = place.partition("::")
+    where = {"file": file or None, "dataset": dataset or None, "frame": e.frame if e.frame >= 0 else None}
+    if e.code == FL_NOMEM:
+        return MemoryError(f"{place}: {message}")
+    if e.code in (FL_SHORT, FL_SYSTEM, FL_CHANGED):
+        hint = "open the stack again" if e.code == FL_CHANGED else "check the file, or copy it again from its source"
+        return SourceError(message, **where, hint=hint)
+    if e.code in (FL_CORRUPT, FL_CHECKSUM, FL_PYTHON):
+        return DecodeError(message, **where, hint="other frames may be fine; copy the file again from its source")
+    return IndexError(f"{place}: {message}")
+
+
+cdef object raised(const fl_error *e):
+    place = e.name.decode("utf-8", "surrogateescape") if e.name != NULL else ""
+    return exception(e, place)
+
+
+# ---------------------------------------------------------------------------------------------------- kernels
+
+cdef int _level(str simd) except -1:
+    if simd is None:
+        return fl_simd_best()
+    if simd == "portable":
+        return FL_SIMD_PORTABLE
+    if simd == "avx2" and fl_simd_best() >= FL_SIMD_AVX2:
+        return FL_SIMD_AVX2
+    raise ValueError(f"this machine has no {simd!r} kernels; it has {simd_levels()}")
+
+
+def simd_levels():
+    """Names of the kernel levels that run on this machine, slowest first."""
+    return ["portable", "avx2"][: fl_simd_best() + 1]
+
+
+def unbitshuffle(const uint8_t[::1] data not None, uint8_t[::1] out not None, Py_ssize_t itemsize, str simd=None):
+    """Undo the bit transposition of one block of whole groups of 8 elements."""
+    cdef Py_ssize_t size = data.shape[0]
+    cdef int level = _level(simd)
+    if itemsize < 1 or size % (8 * itemsize) or out.shape[0] != size:
+        raise ValueError("a block is a multiple of 8 elements, and out has its size")
+    if size == 0:
+        return
+    cdef uint8_t *planes = <uint8_t *>malloc(size)
+    if planes == NULL:
+        raise MemoryError
+    with nogil:
+        fl_unbitshuffle(&data[0], size // itemsize, itemsize, &out[0], planes, level)
+        free(planes)
+
+
+def unshuffle(const uint8_t[::1] data not None, uint8_t[::1] out not None, Py_ssize_t itemsize, str simd=None):
+    """Undo HDF5's byte shuffle of whole elements."""
+    cdef Py_ssize_t size = data.shape[0]
+    cdef int level = _level(simd)
+    if itemsize < 1 or size % itemsize or out.shape[0] != size:
+        raise ValueError("data are whole elements, and out has their size")
+    if size:
+        with nogil:
+            fl_unshuffle(&data[0], size // itemsize, itemsize, &out[0], level)
+
+
+def fletcher32(const uint8_t[::1] data not None):
+    """HDF5's fletcher32 checksum of some bytes."""
+    cdef Py_ssize_t size = data.shape[0]
+    return fl_fletcher32(&data[0] if size else NULL, size)
+
+
+cdef class Mutex:
+    """Lets one plug-in call run at a time: for filter libraries that keep state between calls."""
+
+    def __cinit__(self):
+        pthread_mutex_init(&self.mutex, NULL)
+
+    def __dealloc__(self):
+        pthread_mutex_destroy(&self.mutex)
+
+
+cdef class Pipeline:
+    """The filters of a dataset, in the order in which HDF5 applied them when writing."""
+
+    def __cinit__(self, str simd=None):
+        memset(&self.pipeline, 0, sizeof(self.pipeline))
+        self.keep = []
+        self.simd = _level(simd)
+
+    def __len__(self):
+        return self.pipeline.n
+
+    cdef fl_stage *_new(self, int kind, int number) except NULL:
+        if self.pipeline.n >= FL_MAX_FILTERS:
+            raise ValueError("more filters than HDF5 allows")
+        cdef fl_stage *stage = &self.pipeline.stages[self.pipeline.n]
+        self.pipeline.n += 1
+        stage.kind = kind
+        stage.id = number
+        stage.bshuf.simd = self.simd
+        return stage
+
+    def add_bitshuffle(self, Py_ssize_t itemsize, Py_ssize_t block_elements, int compression, size_t decoder=0):
+        """Filter 32008. ``compression``: 0 none, 2 LZ4, 3 zstd, as the filter counts; ``decoder``: the address of
+        ``LZ4_decompress_safe`` or ``ZSTD_decompress``."""
+        if itemsize < 1 or itemsize > 1 << 20 or block_elements < 0 or block_elements > 1 << 28:
+            raise ValueError("impossible element or block size")
+        if compression not in (FL_BSHUF_PLAIN, FL_BSHUF_LZ4, FL_BSHUF_ZSTD) or (compression and not decoder):
+            raise ValueError("unknown compression, or no decoder for it")
+        cdef fl_stage *stage = self._new(FL_STAGE_BSHUF, 32008)
+        stage.bshuf.elem = itemsize
+        stage.bshuf.block = block_elements
+        stage.bshuf.compression = compression
+        if compression == FL_BSHUF_LZ4:
+            stage.bshuf.lz4 = <fl_lz4_fn>decoder
+        elif compression == FL_BSHUF_ZSTD:
+            stage.bshuf.zstd = <fl_zstd_fn>decoder
+
+    def add_deflate(self, size_t uncompress):
+        """Filter 1. ``uncompress``: the address of zlib's function of that name."""
+        if not uncompress:
+            raise ValueError("no decoder")
+        self._new(FL_STAGE_DEFLATE, 1).uncompress = <fl_uncompress_fn>uncompress
+
+    def add_shuffle(self, Py_ssize_t itemsize):
+        """Filter 2."""
+        if itemsize < 1:
+            raise ValueError("impossible element size")
+        self._new(FL_STAGE_SHUFFLE, 2).elem = itemsize
+
+    def add_fletcher32(self):
+        """Filter 3."""
+        self._new(FL_STAGE_FLETCHER32, 3)
+
+    def add_plugin(self, int number, size_t function, cd_values, Mutex mutex=None):
+        """Any filter by the H5Z function at an address; with ``mutex`` one call at a time."""
+        if not function or len(cd_values) > FL_MAX_CD:
+            raise ValueError("no filter function, or too many client data values")
+        cdef fl_stage *stage = self._new(FL_STAGE_PLUGIN, number)
+        cdef Py_ssize_t i
+        stage.plugin = <fl_h5z_fn>function
+        stage.n_cd = len(cd_values)
+        for i in range(<Py_ssize_t>stage.n_cd):
+            stage.cd[i] = cd_values[i]
+        if mutex is not None:
+            self.keep.append(mutex)
+            stage.one_at_a_time = &mutex.mutex
+
+    def decode(self, const uint8_t[::1] data not None, uint8_t[::1] out not None, uint32_t mask=0):
+        """Decode one stored chunk into ``out``, which has the size of the chunk. Bit i of ``mask``: filter i was
+        skipped when the chunk was written."""
+        cdef Py_ssize_t size = data.shape[0], expected = out.shape[0]
+        cdef uint8_t empty = 0
+        cdef const uint8_t *src = &data[0] if size else &empty
+        cdef uint8_t *dst = &out[0] if expected else &empty
+        cdef fl_error error
+        cdef fl_blocks blocks
+        cdef int rc
+        cdef void *buf
+        fl_error_clear(&error)
+        with nogil:
+            if fl_pipeline_is_blocks(&self.pipeline, mask):
+                rc = fl_blocks_open(&blocks, &self.pipeline.stages[0].bshuf, src, size, expected, &error)
+                if rc == FL_OK:
+                    rc = fl_blocks_read(&blocks, &self.pipeline.stages[0].bshuf, 0, expected, dst, &error)
+                    fl_blocks_close(&blocks)
+            else:
+                buf = malloc(size + 1)
+                if buf == NULL:
+                    rc = fl_fail(&error, FL_NOMEM, b"")
+                else:
+                    memcpy(buf, src, size)
+                    rc = fl_pipeline_undo(&self.pipeline, mask, &buf, size, expected, &error)
+                    if rc == FL_OK:
+                        memcpy(dst, buf, expected)
+                    free(buf)
+        if rc:
+            raise raised(&error)

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: MIT
+"""All that knows the package refuse (libfuse 2 by ctypes): how to load it, its faults, its table of operations."""
+
+from __future__ import annotations
+
+import codecs
+import ctypes
+import importlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from fastlegacy.errors import MountError
+
+__all__ = ["StandardError", "check_device", "load", "names_codec", "option", "serve", "signals_for_libfuse"]
+
+_CODEC = "fastlegacy_names"
+_LIBRARY = "libfuse.so.2"
+_MISSING_SLOTS = ("poll", "write_buf", "read_buf", "flock", "fallocate")  # libfuse 2.9 has them, refuse 0.0.4 not
+_INSTALL = "install the system package libfuse2 (libfuse2t64 on Debian 13 and Ubuntu 24.04): apt install libfuse2"
+
+
+def load() -> ModuleType:
+    """Import ``refuse.high``.
+
+    Raises
+    ------
+    MountError
+        If the package or libfuse 2 is missing.
+    """
+    try:
+        refactor = importlib.import_module("refuse._refactor")
+        refactor.sys = sys  # type: ignore[attr-defined]  # refuse 0.0.4 forgot this import, which it needs on Windows
+        with _library_path():
+            high = importlib.import_module("refuse.high")
+    except ImportError as error:
+        raise MountError("the Python package refuse is not installed", hint="pip install refuse") from error
+    except OSError as error:
+        raise MountError(f"libfuse 2 is not on this machine ({error})", hint=_INSTALL) from error
+    version = high._libfuse.fuse_version()
+    if not 26 <= version < 30:
+        name = high.get_fuse_libfile()
+        raise MountError(f"{name} is libfuse {version / 10}, but its version 2 is needed", hint=_INSTALL)
+    return high
+
+
+@contextmanager
+def _library_path() -> Iterator[None]:
+    # refuse asks ldconfig and gcc for the library, which takes long, and fails where neither is there
+    if sys.platform != "linux" or "FUSE_LIBRARY_PATH" in os.environ:
+        yield
+        return
+    os.environ["FUSE_LIBRARY_PATH"] = _LIBRARY
+    try:
+        yield
+    finally:
+        del os.environ["FUSE_LIBRARY_PATH"]
+
+
+def check_device(device: str = "/dev/fuse") -> None:
+    """Raise MountError unless this process may mount."""
+    if not os.path.exists(device):
+        hint = "load the kernel module (modprobe fuse), or start the container with --device /dev/fuse"
+        raise MountError(f"there is no {device}: this machine cannot mount with FUSE", hint=hint)
+    if os.geteuid() != 0 and shutil.which("fusermount") is None:
+        hint = "install the system package fuse3 (or fuse)"
+        raise MountError("the program fusermount is missing, which mounts for users", hint=hint)
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        hint = "users need chmod 666 on it, or its group; a container needs --device /dev/fuse --cap-add SYS_ADMIN"
+        raise MountError(f"{device} cannot be opened ({error.strerror})", hint=hint) from error
+
+
+def option(name: str, value: str | int | None = None) -> str:
+    """Return ``name`` or ``name=value`` for libfuse's list of options, where commas part them."""
+    if value is None:
+        return name
+    return f"{name}={value}".replace("\\", "\\\\").replace(",", "\\,")
+
+
+@contextmanager
+def names_codec() -> Iterator[str]:
+    """Yield the name of a codec that turns any file name into str and back, as Python's own ``os`` does.
+
+    refuse decodes names strictly: one odd name, and the folder it is in could not be listed.
+    """
+
+    def encode(text: str, _errors: str = "strict") -> tuple[bytes, int]:
+        return os.fsencode(text), len(text)
+
+    def decode(data: Any, _errors: str = "strict") -> tuple[str, int]:
+        return os.fsdecode(bytes(data)), len(data)
+
+    def search(name: str) -> codecs.CodecInfo | None:
+        return codecs.CodecInfo(encode, decode, name=_CODEC) if name == _CODEC else None
+
+    codecs.register(search)
+    try:
+        yield _CODEC
+    finally:
+        codecs.unregister(search)
+
+
+@contextmanager
+def _native_table(high: ModuleType, native: Iterable[str]) -> Iterator[None]:
+    """Let slots of libfuse's table be plain addresses, and give the table the slots that refuse does not know.
+
+    refuse wraps a slot in Python only if its type has ``argtypes``; anything else is stored as it is. libfuse copies
+    the table when it mounts.
+    """
+    original = high.fuse_operations
+    slots = [(entry[0], ctypes.c_void_p) if entry[0] in native else entry for entry in original._fields_]
+    known = {entry[0] for entry in slots}
+    slots += [(name, ctypes.c_void_p) for name in _MISSING_SLOTS if name not in known]
+    high.fuse_operations = type("fuse_operations", (ctypes.Structure,), {"_fields_": slots})  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        high.fuse_operations = original  # type: ignore[attr-defined]
+
+
+@contextmanager
+def signals_for_libfuse() -> Iterator[Callable[[], None]]:
+    """Leave SIGINT, SIGTERM and SIGHUP to libfuse, whose handlers end the mount in good order.
+
+    libfuse takes only signals that nobody handles; a handler in Python would never run, as the main thread is in C.
+    Yields a function to call when the mount has ended: from then on the signals are ignored, so that an impatient
+    second ctrl-c cannot stop the cleaning up. At the end everything is as before.
+    """
+    names = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {name: signal.getsignal(name) for name in names}
+
+    def ignore() -> None:
+        for name in names:
+            signal.signal(name, signal.SIG_IGN)
+
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        if before[name] is not signal.SIG_IGN:  # nohup's wish is respected
+            signal.signal(name, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # refuse makes it SIG_DFL for libfuse, and puts this back at the end
+    try:
+        yield ignore
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, signal.SIG_DFL if handler is None else handler)
+
+
+class StandardError:
+    """Keeps what C code writes to the standard error stream until :meth:`restore`.
+
+    libfuse says there, and nowhere else, why a mount failed. What others write meanwhile comes out at the end.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept = tempfile.TemporaryFile()  # noqa: SIM115 - closed by restore
+        self._original: int | None = None
+        if not _is_open(2):  # a service may have closed it
+            return
+        self._original = os.dup(2)
+        os.dup2(self._kept.fileno(), 2)
+
+    def restore(self, *, replay: bool) -> str:
+        """Give the stream back (the first call only) and return what was kept; ``replay`` writes it out too."""
+        with self._lock:
+            if self._original is None:
+                return ""
+            os.dup2(self._original, 2)
+            os.close(self._original)
+            self._original = None
+            with self._kept:
+                self._kept.seek(0)
+                text = self._kept.read()
+        if replay and text:
+            os.write(2, text)
+        return text.decode(errors="replace").strip()
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def serve(high: ModuleType, operations: Any, folder: str, options: Iterable[str]) -> None:
+    """Mount, and answer the kernel until the mount is gone.
+
+    Parameters
+    ----------
+    high : module
+        What :func:`load` returned.
+    operations : Operations
+        Slots whose value is an int go into the table as addresses.
+    folder : str
+        Where to mount.
+    options : iterable of str
+        Each made by :func:`option`.
+
+    Raises
+    ------
+    RuntimeError
+        If libfuse ends with an error.
+    """
+    slots = [entry[0] for entry in high.fuse_operations._fields_ if not entry[0].startswith("flag_")]
+    native = {name for name in slots if isinstance(getattr(operations, name, None), int)}
+    keywords: dict[str, Any] = {}
+    for text in options:
+        name, equals, value = text.partition("=")
+        keywords[name] = value if equals else True
+    with _native_table(high, native), names_codec() as codec:
+        high.FUSE(operations, folder, raw_fi=True, encoding=codec, foreground=True, **keywords)

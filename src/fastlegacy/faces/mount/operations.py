@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: MIT
+"""Answers the kernel's questions about names, attributes and folders; bytes go through native functions.
+
+An object of :class:`Operations` is what refuse calls. A slot that is None is absent from libfuse's table, a slot that
+is a number is the address of a C function; the others are methods.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fastlegacy.errors import FastlegacyError
+from fastlegacy.faces.mount.overlay import Overlay
+from fastlegacy.faces.mount.real import Attributes, Caller, attributes_of, failure
+from fastlegacy.faces.mount.statistics import Counters
+from fastlegacy.faces.mount.virtual import OpenableFile
+
+if TYPE_CHECKING:
+    from fastlegacy._core import Handles
+
+__all__ = ["FileInfo", "Operations"]
+
+_log = logging.getLogger("fastlegacy.mount")
+
+DirectoryEntry = tuple[str, Attributes, int]
+
+
+class FileInfo(Protocol):
+    """libfuse's ``struct fuse_file_info``, as far as it is used here."""
+
+    flags: int
+    fh: int
+    keep_cache: int
+
+
+class Operations:
+    """The operations of one mount, by the names and with the arguments that refuse uses (``raw_fi=True``).
+
+    Parameters
+    ----------
+    overlay : Overlay
+        What is shown.
+    handles : fastlegacy._core.Handles
+        Open files; gives the addresses of the native read, write, flush and release.
+    caller : callable
+        Returns (uid, gid, pid) of the process whose call is being answered.
+    kernel_checks : bool
+        The kernel checks permissions (option ``default_permissions``); else the ``access`` operation does.
+    on_init : callable
+        Called when the kernel has accepted the mount; must not touch the mount and must return at once.
+    """
+
+    use_ns = True
+    flag_nopath = flag_nullpath_ok = flag_utime_omit_ok = 1
+
+    # bmap, ioctl: no meaning here. lock: the kernel keeps locks by itself, among all users of the mount.
+    # Extended attributes: with the slot the kernel would ask for security.capability before every single write.
+    bmap = ioctl = lock = getxattr = setxattr = listxattr = removexattr = None
+
+    def __init__(
+        self,
+        overlay: Overlay,
+        handles: Handles,
+        caller: Callable[[], tuple[int, int, int]],
+        *,
+        kernel_checks: bool,
+        on_init: Callable[[], None],
+    ) -> None:
+        self._overlay = overlay
+        self._handles = handles
+        self._context = caller
+        self._on_init = on_init
+        self.counters = Counters()
+        self.read = handles.read_address
+        self.write = handles.write_address
+        self.flush = handles.flush_address
+        self.release = handles.release_address
+        self.access = None if kernel_checks else self._access
+        self._folders: dict[int, str] = {}
+        # Names of open virtual files, for fstat, which comes without a path. Native release does not remove them:
+        # a handle's address is used again, so there are as many as were ever open at once.
+        self._opened: dict[int, str] = {}
+        # Virtual names whose pages in the kernel's cache may be those of a real file that was there in between
+        self._shadowed: set[str] = set()
+
+    def __call__(self, operation: str, *arguments: Any) -> Any:
+        """Run an operation: count it, and let nothing but an OSError with an errno out."""
+        start = time.perf_counter_ns()
+        try:
+            return getattr(self, operation)(*arguments)
+        except FastlegacyError as error:
+            _log.error("%s: %s", operation, error)
+            raise OSError(error.errno, str(error)) from error
+        except OSError as error:
+            if error.errno is not None and error.errno > 0:
+                raise
+            raise self._internal(operation, error) from error
+        except BaseException as error:  # SystemExit in a callback would end the whole mount
+            raise self._internal(operation, error) from error
+        finally:
+            self.counters.add(operation, time.perf_counter_ns() - start)
+
+    @staticmethod
+    def _internal(operation: str, error: BaseException) -> OSError:
+        _log.error("internal error in %s: %s: %s", operation, type(error).__name__, error)
+        _log.debug("traceback of the internal error", exc_info=error)
+        return OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def _caller(self) -> Caller:
+        uid, gid, _ = self._context()
+        return Caller(uid, gid)
+
+    def init(self, _path: str) -> None:
+        """Say that the kernel has accepted the mount."""
+        self._on_init()
+
+    def destroy(self, _path: str) -> None:
+        """Remove the files that were removed while open and are still open: the mount ends."""
+        self._overlay.remove_hidden()
+
+    # ---- names and attributes
+
+    def getattr(self, path: str | None, info: FileInfo | None = None) -> Attributes:
+        """Answer stat (by path) and fstat (by handle)."""
+        if not info:
+            return self._overlay.attributes(_given(path))
+        fd = self._handles.fd(info.fh)
+        if fd >= 0:
+            return attributes_of(os.fstat(fd))
+        return self._overlay.virtual_attributes(self._opened[info.fh])
+
+    def _access(self, path: str, mode: int) -> None:
+        self._overlay.check_access(path, mode)
+
+    def readlink(self, path: str) -> str:
+        """Text of a symbolic link."""
+        return self._overlay.read_link(path)
+
+    def statfs(self, _path: str) -> dict[str, int]:
+        """Free space and the like, of the real folder."""
+        return self._overlay.statistics()
+
+    def opendir(self, path: str) -> int:
+        """Open a folder: its descriptor is the handle."""
+        fd = self._overlay.open_folder(path)
+        self._folders[fd] = path
+        return fd
+
+    def readdir(self, _path: str | None, fd: int) -> list[DirectoryEntry]:
+        """All entries of a folder, with what readdir(3) tells of each: name, type, inode number."""
+        folder: Attributes = {"st_mode": stat.S_IFDIR, "st_ino": os.fstat(fd).st_ino}
+        entries: list[DirectoryEntry] = [(".", folder, 0), ("..", {"st_mode": stat.S_IFDIR}, 0)]
+        for name, kind, inode in self._overlay.entries(fd, self._folders[fd]):
+            entries.append((name, {"st_mode": kind, "st_ino": inode}, 0))
+        return entries
+
+    def releasedir(self, _path: str | None, fd: int) -> None:
+        """Close a folder."""
+        # forgotten first: another thread may get the same number as soon as it is closed
+        del self._folders[fd]
+        os.close(fd)
+
+    def fsyncdir(self, _path: str | None, _data_only: int, fd: int) -> None:
+        """Bring a folder to the disk."""
+        os.fsync(fd)
+
+    # ---- open files
+
+    def open(self, path: str, info: FileInfo) -> None:
+        """Open a file that is there."""
+        self._hand_over(path, info, self._overlay.open(path, info.flags, self._caller()))
+
+    def create(self, path: str, mode: int, info: FileInfo) -> None:
+        """Open a file, which is made if it is not there."""
+        self._hand_over(path, info, self._overlay.create(path, info.flags, mode, self._caller()))
+
+    def _hand_over(self, path: str, info: FileInfo, opened: int | OpenableFile) -> None:
+        if isinstance(opened, int):
+            if self._overlay.is_virtual_name(path):
+                self._shadowed.add(path)
+            info.fh = self._handles.open_real(opened)
+            return
+        info.fh = self._handles.open_virtual(opened.open(), path)
+        self._opened[info.fh] = path
+        info.keep_cache = path not in self._shadowed
+        self._shadowed.discard(path)
+
+    def fsync(self, _path: str | None, data_only: int, info: FileInfo) -> None:
+        """Bring a file to the disk."""
+        fd = self._handles.fd(info.fh)
+        if fd >= 0:
+            (os.fdatasync if data_only else os.fsync)(fd)
+
+    def truncate(self, path: str | None, size: int, info: FileInfo | None = None) -> None:
+        """Answer truncate (by path) and ftruncate (by handle)."""
+        if not info:
+            self._overlay.truncate(_given(path), size)
+            return
+        fd = self._handles.fd(info.fh)
+        if fd < 0:
+            raise failure(errno.EROFS, self._opened[info.fh])
+        os.ftruncate(fd, size)
+
+    # ---- changes
+
+    def mknod(self, path: str, mode: int, device: int) -> None:
+        """Make a plain file, pipe, socket or device."""
+        self._overlay.make_node(path, mode, device, self._caller())
+
+    def mkdir(self, path: str, mode: int) -> None:
+        """Make a folder."""
+        self._overlay.make_folder(path, mode, self._caller())
+
+    def symlink(self, path: str, text: str) -> None:
+        """Make a symbolic link."""
+        self._overlay.make_link(path, text, self._caller())
+
+    def link(self, path: str, existing: str) -> None:
+        """Give a file one more name."""
+        self._overlay.link(path, existing)
+
+    def unlink(self, path: str) -> None:
+        """Remove a name that is not a folder."""
+        self._overlay.unlink(path)
+
+    def rmdir(self, path: str) -> None:
+        """Remove an empty folder."""
+        self._overlay.remove_folder(path)
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename."""
+        self._overlay.rename(old, new)
+
+    def chmod(self, path: str, mode: int) -> None:
+        """Set the permissions."""
+        self._overlay.chmod(path, mode)
+
+    def chown(self, path: str, uid: int, gid: int) -> None:
+        """Set owner and group."""
+        self._overlay.chown(path, uid, gid)
+
+    def utimens(self, path: str, times: tuple[int | None, int | None] | None = None) -> None:
+        """Set the times."""
+        now = time.time_ns()
+        self._overlay.set_times(path, *((now, now) if times is None else times))
+
+
+def _given(path: str | None) -> str:
+    if path is None:  # libfuse leaves it out only where there is a handle
+        raise failure(errno.ESTALE, "")
+    return path

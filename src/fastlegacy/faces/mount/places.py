@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""The paths of one mount: the folder, and what stands beside it while the mount is there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Places", "is_alive", "is_dead_mount", "server_pid_of_link", "started_at"]
+
+_LINK_TARGET = re.compile(r"/proc/(\d+)/fd/\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Absolute paths, links resolved.
+
+    Attributes
+    ----------
+    folder : str
+        Where the mount is.
+    real : str
+        ``FOLDER_real``, which leads to the real folder during the mount.
+    journal : str
+        What ``--rename`` writes before it renames.
+    """
+
+    folder: str
+    real: str
+    journal: str
+
+    @classmethod
+    def of(cls, folder: str | os.PathLike[str]) -> Places:
+        """Return the places for a folder as the user has typed it (trailing slashes, relative, through links)."""
+        path = os.path.realpath(os.fspath(folder))
+        return cls(path, f"{path}_real", f"{path}.fastlegacy.json")
+
+
+def is_dead_mount(folder: str) -> bool:
+    """Tell whether a mount is there whose server is gone (every use of it gives ENOTCONN)."""
+    try:
+        os.stat(folder)
+    except OSError as error:
+        return error.errno == errno.ENOTCONN
+    return False
+
+
+def server_pid_of_link(link: str) -> int | None:
+    """Return the process that a link made by a mount leads into; None if the path is no such link."""
+    try:
+        match = _LINK_TARGET.fullmatch(os.readlink(link))
+    except OSError:
+        return None
+    return int(match[1]) if match else None
+
+
+def is_alive(pid: int, started: int | None = None) -> bool:
+    """Tell whether a process runs; with ``started``, whether it is still the same one and not a later namesake."""
+    now = started_at(pid)
+    return now is not None and started in (None, now)
+
+
+def started_at(pid: int) -> int | None:
+    """Return the start time of a process, clock ticks since boot; None if it does not run (or is a zombie)."""
+    try:
+        # the second field, the program's name in brackets, may hold anything
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])

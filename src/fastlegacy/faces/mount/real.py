@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: MIT
+"""The real folder, reached only through a directory descriptor: its own path may be covered by the mount.
+
+Every call is one of the ``*at`` family with a relative name. Symbolic links are never followed here: the kernel follows
+them for the program that asks, with that program's rights.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+__all__ = ["Attributes", "Caller", "RealFolder", "attributes_of", "failure"]
+
+Attributes = dict[str, int]
+"""``st_*`` names and values as stat(2) has them; times are whole nanoseconds."""
+
+_FOLDER_FLAGS = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_WALK_FLAGS = _FOLDER_FLAGS | getattr(os, "O_PATH", 0)
+# O_DIRECT is not among them: libfuse's buffers are not aligned as it demands
+_KEPT_FLAGS = os.O_ACCMODE | os.O_APPEND | os.O_SYNC | os.O_DSYNC | os.O_TRUNC
+_UTIME_OMIT = (1 << 30) - 2
+_AT_SYMLINK_NOFOLLOW = 0x100
+
+
+class Caller(NamedTuple):
+    """Who asks: user and group of the process that made the call."""
+
+    uid: int
+    gid: int
+
+
+class _TimeSpec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+def failure(code: int, path: str) -> OSError:
+    """Return the OSError (of the fitting subclass) for an errno."""
+    return OSError(code, os.strerror(code), path)
+
+
+def attributes_of(found: os.stat_result) -> Attributes:
+    """Turn the result of stat into attributes, times in nanoseconds."""
+    return {
+        "st_mode": found.st_mode,
+        "st_ino": found.st_ino,
+        "st_nlink": found.st_nlink,
+        "st_uid": found.st_uid,
+        "st_gid": found.st_gid,
+        "st_rdev": found.st_rdev,
+        "st_size": found.st_size,
+        "st_blksize": found.st_blksize,
+        "st_blocks": found.st_blocks,
+        "st_atime": found.st_atime_ns,
+        "st_mtime": found.st_mtime_ns,
+        "st_ctime": found.st_ctime_ns,
+    }
+
+
+class RealFolder:
+    """A folder and all below it, by paths such as ``/sub/name`` that are relative to it.
+
+    Every method raises the OSError of the system call that failed.
+
+    Parameters
+    ----------
+    dirfd : int
+        Descriptor of the folder (``O_PATH`` is enough). It stays the caller's to close.
+    give_away : bool
+        New entries are given to the user who made them: for a server that runs as root.
+    """
+
+    def __init__(self, dirfd: int, *, give_away: bool) -> None:
+        self.dirfd = dirfd
+        self._give_away = give_away
+        self._libc = ctypes.CDLL(None, use_errno=True)
+
+    @contextmanager
+    def _parent(self, path: str) -> Iterator[tuple[int, str]]:
+        """Yield the descriptor of the folder that holds an entry, and the entry's name in it."""
+        folders, _, name = path.strip("/").rpartition("/")
+        if name == "..":
+            raise failure(errno.ENOENT, path)
+        if not folders:
+            yield self.dirfd, name or "."
+            return
+        fd = self._walk(folders.split("/"))
+        try:
+            yield fd, name
+        finally:
+            os.close(fd)
+
+    def _walk(self, folders: list[str]) -> int:
+        # one step at a time: O_NOFOLLOW speaks of the last name only
+        fd = os.dup(self.dirfd)
+        for folder in folders:
+            try:
+                if folder in ("", ".", ".."):
+                    raise failure(errno.ENOENT, "/".join(folders))
+                below = os.open(folder, _WALK_FLAGS, dir_fd=fd)
+            finally:
+                os.close(fd)
+            fd = below
+        return fd
+
+    def attributes(self, path: str) -> Attributes:
+        """Attributes of an entry (of the link itself if it is one)."""
+        with self._parent(path) as (folder, name):
+            return attributes_of(os.stat(name, dir_fd=folder, follow_symlinks=False))
+
+    def exists(self, path: str) -> bool:
+        """Tell whether there is an entry; an error other than "no such entry" is raised."""
+        try:
+            self.attributes(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def check_access(self, path: str, mode: int) -> None:
+        """Raise PermissionError unless this process may use an entry in this way (``os.R_OK`` and so on)."""
+        with self._parent(path) as (folder, name):
+            os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if not os.access(name, mode, dir_fd=folder, follow_symlinks=False):
+                raise failure(errno.EACCES, path)
+
+    def statistics(self) -> dict[str, int]:
+        """Return size and free space of the file system as ``f_*`` names and values of statvfs(3)."""
+        found = os.fstatvfs(self.dirfd)
+        names = ("bsize", "frsize", "blocks", "bfree", "bavail", "files", "ffree", "favail", "flag", "namemax")
+        return {f"f_{name}": getattr(found, f"f_{name}") for name in names}
+
+    def open_folder(self, path: str) -> int:
+        """Open a folder for listing; the descriptor is the caller's."""
+        with self._parent(path) as (folder, name):
+            return os.open(name, os.O_RDONLY | _FOLDER_FLAGS, dir_fd=folder)
+
+    def open(self, path: str, flags: int) -> int:
+        """Open a file that is there; the descriptor is the caller's. O_APPEND, O_SYNC and O_TRUNC are kept."""
+        with self._parent(path) as (folder, name):
+            return os.open(name, flags & _KEPT_FLAGS | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+
+    def create(self, path: str, flags: int, mode: int, caller: Caller) -> int:
+        """Open a file, which is made if it is not there; O_EXCL is kept too."""
+        wanted = flags & _KEPT_FLAGS | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        with self._parent(path) as (folder, name):
+            try:
+                fd = os.open(name, wanted | os.O_EXCL, mode, dir_fd=folder)
+            except FileExistsError:
+                if flags & os.O_EXCL:
+                    raise
+                return os.open(name, wanted, mode, dir_fd=folder)
+            self._give(folder, name, caller, mode)
+            return fd
+
+    def make_node(self, path: str, mode: int, device: int, caller: Caller) -> None:
+        """Make a plain file, pipe, socket or device."""
+        with self._parent(path) as (folder, name):
+            os.mknod(name, mode, device, dir_fd=folder)
+            self._give(folder, name, caller, mode)
+
+    def make_folder(self, path: str, mode: int, caller: Caller) -> None:
+        """Make a folder."""
+        with self._parent(path) as (folder, name):
+            os.mkdir(name, mode, dir_fd=folder)
+            self._give(folder, name, caller, 0)
+
+    def make_link(self, path: str, text: str, caller: Caller) -> None:
+        """Make a symbolic link that holds this text."""
+        with self._parent(path) as (folder, name):
+            os.symlink(text, name, dir_fd=folder)
+            self._give(folder, name, caller, 0)
+
+    def link(self, path: str, existing: str) -> None:
+        """Give an existing file one more name."""
+        with self._parent(existing) as (old_folder, old), self._parent(path) as (folder, name):
+            os.link(old, name, src_dir_fd=old_folder, dst_dir_fd=folder, follow_symlinks=False)
+
+    def read_link(self, path: str) -> str:
+        """Text of a symbolic link."""
+        with self._parent(path) as (folder, name):
+            return os.readlink(name, dir_fd=folder)
+
+    def rename(self, old_path: str, new_path: str) -> None:
+        """Rename, over an existing entry too, atomically."""
+        with self._parent(old_path) as (old_folder, old), self._parent(new_path) as (new_folder, new):
+            os.rename(old, new, src_dir_fd=old_folder, dst_dir_fd=new_folder)
+
+    def unlink(self, path: str) -> None:
+        """Remove a name that is not a folder."""
+        with self._parent(path) as (folder, name):
+            os.unlink(name, dir_fd=folder)
+
+    def remove_folder(self, path: str) -> None:
+        """Remove an empty folder."""
+        with self._parent(path) as (folder, name):
+            os.rmdir(name, dir_fd=folder)
+
+    def chmod(self, path: str, mode: int) -> None:
+        """Set the permissions."""
+        with self._parent(path) as (folder, name):
+            _chmod(folder, name, mode)
+
+    def chown(self, path: str, uid: int, gid: int) -> None:
+        """Set owner and group; -1 leaves one as it is."""
+        with self._parent(path) as (folder, name):
+            os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+
+    def truncate(self, path: str, size: int) -> None:
+        """Cut a file, or make it longer with zeros."""
+        fd = self.open(path, os.O_WRONLY)
+        try:
+            os.ftruncate(fd, size)
+        finally:
+            os.close(fd)
+
+    def set_times(self, path: str, atime_ns: int | None, mtime_ns: int | None) -> None:
+        """Set the times, nanoseconds since 1970; None leaves one as it is."""
+        # os.utime cannot leave one of the two alone
+        times = (_TimeSpec * 2)(_timespec(atime_ns), _timespec(mtime_ns))
+        with self._parent(path) as (folder, name):
+            if self._libc.utimensat(folder, os.fsencode(name), times, _AT_SYMLINK_NOFOLLOW) != 0:
+                raise failure(ctypes.get_errno(), path)
+
+    def _give(self, folder: int, name: str, caller: Caller, mode: int) -> None:
+        if not self._give_away or caller == (os.geteuid(), os.getegid()):
+            return
+        gid = -1 if os.stat(folder).st_mode & stat.S_ISGID else caller.gid
+        # A file system without owners (vfat, a squashed NFS) refuses; the entry then belongs to whom it says.
+        with suppress(PermissionError):
+            os.chown(name, caller.uid, gid, dir_fd=folder, follow_symlinks=False)
+            if mode & (stat.S_ISUID | stat.S_ISGID):
+                _chmod(folder, name, stat.S_IMODE(mode))  # chown has taken these bits away
+
+
+def _chmod(folder: int, name: str, mode: int) -> None:
+    # Linux has no fchmodat that leaves links alone; this link of /proc leads to the very entry that was opened
+    fd = os.open(name, os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", 0), dir_fd=folder)
+    try:
+        os.chmod(f"/proc/self/fd/{fd}", stat.S_IMODE(mode))
+    finally:
+        os.close(fd)
+
+
+def _timespec(time_ns: int | None) -> _TimeSpec:
+    return _TimeSpec(0, _UTIME_OMIT) if time_ns is None else _TimeSpec(*divmod(time_ns, 10**9))

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: MIT
+"""``--rename``: during the mount the real folder is called FOLDER_real, and FOLDER is an empty mount point.
+
+A journal beside the folder is on the disk before anything is renamed, and goes after the folder has its name back.
+Whatever ends the program, the next start finds the journal and puts things right. Nothing is ever removed but an
+empty folder that was made here, and the journal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fastlegacy.errors import MountError
+from fastlegacy.faces.mount.places import Places, is_alive, started_at
+
+__all__ = ["Journal", "recover", "renamed", "server_pid_of_journal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What is written down before a folder is renamed.
+
+    Attributes
+    ----------
+    pid, started : int
+        The process that serves the mount, and its start time in clock ticks since boot.
+    host : str
+        The machine that it runs on.
+    folder, real : str
+        The folder, and what it is called during the mount.
+    device, inode : int
+        Which folder on the disk it is, whatever it is called.
+    time : str
+        When, for people.
+    """
+
+    pid: int
+    started: int
+    host: str
+    folder: str
+    real: str
+    device: int
+    inode: int
+    time: str
+
+    def is_of(self, path: str) -> bool:
+        """Tell whether the folder at a path is the one that this journal is about."""
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            return False
+        return (found.st_dev, found.st_ino) == (self.device, self.inode)
+
+    @property
+    def is_served(self) -> bool:
+        """The process that wrote it is still there."""
+        return self.host == socket.gethostname() and is_alive(self.pid, self.started)
+
+
+def _read(path: str) -> Journal | None:
+    try:
+        return Journal(**json.loads(Path(path).read_text(encoding="ascii")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        hint = "if FOLDER_real is there, rename it back to FOLDER by hand; then remove this file"
+        raise MountError("this journal of a mount with --rename is damaged", file=path, hint=hint) from error
+    except OSError as error:
+        hint = "see whether this user may look into that folder"
+        raise MountError(f"cannot be looked for ({error.strerror})", file=path, hint=hint) from error
+
+
+def server_pid_of_journal(path: str) -> int | None:
+    """Return the process that a journal names, if it still runs; None without a readable journal."""
+    try:
+        journal = _read(path)
+    except MountError:
+        return None
+    return journal.pid if journal and journal.is_served else None
+
+
+def recover(places: Places) -> bool:
+    """Put right what a mount with ``--rename`` has left behind that was not ended in good order.
+
+    Returns
+    -------
+    bool
+        Something was put right.
+
+    Raises
+    ------
+    MountError
+        If the mount is still served, or if things are not as the journal says; nothing is touched then.
+    """
+    journal = _read(places.journal)
+    if journal is None:
+        return False
+    if journal.host != socket.gethostname():
+        hint = f"end that mount there; if {journal.host} has crashed, start fastlegacy there once more"
+        raise MountError(f"{places.folder} is mounted with --rename by the machine {journal.host}", hint=hint)
+    if journal.is_served:
+        hint = f"fastlegacy umount {places.folder}"
+        raise MountError(f"{places.folder} is mounted with --rename by process {journal.pid}", hint=hint)
+    _rename_back(journal, places)
+    return True
+
+
+def _rename_back(journal: Journal, places: Places) -> None:
+    """Give the real folder its name back, whichever step was the last that happened, and remove the journal."""
+    if not journal.is_of(places.folder):
+        if not journal.is_of(places.real):
+            hint = f"rename it to {places.folder} by hand, then remove {places.journal}"
+            raise MountError(f"the real folder is not at {places.real} any more", hint=hint)
+        _remove_empty(places)
+        os.rename(places.real, places.folder)
+        _sync_folder(os.path.dirname(places.folder))
+    os.unlink(places.journal)
+
+
+def _remove_empty(places: Places) -> None:
+    try:
+        os.rmdir(places.folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        hint = f"move what is in it to {places.real}, and start again: the folder then gets its name back"
+        message = f"{places.folder}, the mount point, cannot be removed ({error.strerror})"
+        raise MountError(message, hint=hint) from error
+
+
+@contextmanager
+def renamed(places: Places) -> Iterator[int]:
+    """Rename the folder to FOLDER_real and make an empty FOLDER; at the end undo both.
+
+    Yields
+    ------
+    int
+        Descriptor of the real folder.
+    """
+    found = os.stat(places.folder)
+    journal = Journal(
+        pid=os.getpid(),
+        started=started_at(os.getpid()) or 0,
+        host=socket.gethostname(),
+        folder=places.folder,
+        real=places.real,
+        device=found.st_dev,
+        inode=found.st_ino,
+        time=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    )
+    dirfd = os.open(places.folder, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _write(journal, places.journal)
+        try:
+            _move_away(places, found.st_mode & 0o7777)
+            yield dirfd
+        finally:
+            _rename_back(journal, places)
+    finally:
+        os.close(dirfd)
+
+
+def _move_away(places: Places, mode: int) -> None:
+    try:
+        os.rename(places.folder, places.real)
+        os.mkdir(places.folder)
+        os.chmod(places.folder, mode)
+    except OSError as error:
+        hint = "mount without --rename: the folder then keeps its name"
+        raise MountError(f"{places.folder} cannot be renamed ({error.strerror})", hint=hint) from error
+
+
+def _write(journal: Journal, path: str) -> None:
+    text = json.dumps(asdict(journal), indent=1) + "\n"
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        hint = "mount without --rename: nothing is written beside the folder then"
+        raise MountError(f"the journal cannot be written ({error.strerror})", file=path, hint=hint) from error
+    try:
+        with open(fd, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(fd)
+        _sync_folder(os.path.dirname(path))
+    except OSError as error:
+        os.unlink(path)  # nothing has been renamed yet
+        raise MountError(f"the journal cannot be written ({error.strerror})", file=path) from error
+
+
+def _sync_folder(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

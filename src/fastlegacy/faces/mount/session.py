@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+"""The life of a mount: check, mount, serve in the foreground, clean up, tell what was served."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from fastlegacy.errors import MountError
+from fastlegacy.faces.mount import _refuse
+from fastlegacy.faces.mount.checks import make_ready, remove_made
+from fastlegacy.faces.mount.covered import covered
+from fastlegacy.faces.mount.operations import Operations
+from fastlegacy.faces.mount.options import mount_options, parsed
+from fastlegacy.faces.mount.overlay import Overlay
+from fastlegacy.faces.mount.places import Places
+from fastlegacy.faces.mount.real import RealFolder
+from fastlegacy.faces.mount.rename import renamed
+from fastlegacy.faces.mount.statistics import summary
+from fastlegacy.faces.mount.virtual import VirtualEntries
+from fastlegacy.faces.mount.watch import Watch
+
+if TYPE_CHECKING:
+    from fastlegacy.hdf5.stack import Stack
+    from fastlegacy.index.tree import Tree
+
+__all__ = ["mount"]
+
+_log = logging.getLogger("fastlegacy.mount")
+
+
+def mount(
+    tree: Tree,
+    folder: str | os.PathLike[str],
+    *,
+    rename: bool = False,
+    allow_other: bool = False,
+    options: str | Iterable[str] | None = (),
+    on_ready: Callable[[], None] | None = None,
+) -> dict[str, Any]:
+    """Show the union of a folder and a tree at that folder, until somebody ends it.
+
+    It ends by ctrl-c, SIGTERM, SIGHUP or unmounting. The folder is the real one again then, with everything that was
+    saved in it.
+
+    Parameters
+    ----------
+    tree : Tree
+        The virtual files.
+    folder : path
+        The real folder; it is made if it is not there.
+    rename : bool
+        Rename the folder to FOLDER_real during the mount. Otherwise it is covered, and FOLDER_real is a link to it.
+    allow_other : bool
+        Let other users look in (who is not root needs ``user_allow_other`` in /etc/fuse.conf for it).
+    options : str or iterable of str
+        More mount options, ``"name"`` or ``"name=value"``.
+    on_ready : callable, optional
+        Called once, in a thread of its own, as soon as the mount answers.
+
+    Returns
+    -------
+    dict
+        What was served, see :func:`fastlegacy.faces.mount.statistics.summary`.
+
+    Raises
+    ------
+    MountError
+        If the mount cannot be made. Nothing was touched or lost then.
+    """
+    user = parsed(options)
+    allow_other = allow_other or "allow_other" in user
+    high = _refuse.load()
+    _refuse.check_device()
+    if threading.current_thread() is not threading.main_thread():
+        hint = "mount from the main thread, or from a process of its own"
+        raise MountError("a mount can be ended by signals only in the main thread of a program", hint=hint)
+    places = Places.of(folder)
+    made = make_ready(places, rename=rename)
+    kernel_checks = allow_other or os.geteuid() == 0
+    url = tree.stack.facts.url
+    texts = mount_options(url, kernel_checks=kernel_checks, allow_other=allow_other, user=user)
+    try:
+        with (
+            _refuse.signals_for_libfuse() as ignore_signals,
+            _many_open_files(),
+            (renamed if rename else covered)(places) as dirfd,
+            _redirected(tree.stack, places.folder, dirfd),
+            _no_umask() as umask,
+        ):
+            try:
+                server = _Server(high, tree, places.folder, dirfd, kernel_checks=kernel_checks, umask=umask)
+                return server.serve(texts, on_ready)
+            finally:
+                ignore_signals()
+    except MountError:
+        remove_made(made)
+        raise
+
+
+class _Server:
+    """Puts the parts of one mount together and runs them."""
+
+    def __init__(
+        self, high: ModuleType, tree: Tree, folder: str, dirfd: int, *, kernel_checks: bool, umask: int
+    ) -> None:
+        from fastlegacy._core import Handles
+
+        self._high = high
+        self._folder = folder
+        self._handles = Handles()
+        self._ready = threading.Event()
+        self._errors: _refuse.StandardError | None = None
+        facts = tree.stack.facts
+        virtual = VirtualEntries(tree, url=facts.url, mtime_ns=facts.mtime_ns, uid=os.geteuid(), gid=os.getegid())
+        real = RealFolder(dirfd, give_away=os.geteuid() == 0)
+        overlay = Overlay(real, virtual, new_file_mode=0o666 & ~umask)
+        self._operations = Operations(
+            overlay, self._handles, high.fuse_get_context, kernel_checks=kernel_checks, on_init=self._on_init
+        )
+
+    def _on_init(self) -> None:
+        if self._errors is not None:
+            self._errors.restore(replay=True)
+        self._ready.set()
+
+    def serve(self, options: list[str], on_ready: Callable[[], None] | None) -> dict[str, Any]:
+        """Mount and serve until the end; return the statistics."""
+        start = time.monotonic()
+        with Watch(self._folder, self._handles, self._ready, on_ready):
+            try:
+                self._run(options)
+            except MountError:
+                if "auto_unmount" not in options:
+                    raise
+                # not every fusermount can do it for everybody; it is only a comfort
+                self._run([text for text in options if text != "auto_unmount"])
+        return summary(self._operations.counters, self._handles.statistics(), time.monotonic() - start)
+
+    def _run(self, options: list[str]) -> None:
+        sys.stderr.flush()
+        self._errors = _refuse.StandardError()
+        try:
+            _refuse.serve(self._high, self._operations, self._folder, options)
+        except RuntimeError as error:
+            text = self._errors.restore(replay=False)
+            if self._ready.is_set():
+                _log.error("the mount on %s ended with an error of libfuse (%s)", self._folder, error)
+                return
+            hint = "fastlegacy doctor says what is missing on this machine"
+            why = " ".join(text.split()) or "libfuse does not say why"
+            raise MountError(f"{self._folder} cannot be mounted: {why}", hint=hint) from error
+        finally:
+            self._errors.restore(replay=True)
+
+
+@contextmanager
+def _redirected(stack: Stack, folder: str, dirfd: int) -> Iterator[None]:
+    """Let files of the stack that lie in the folder be read past the mount: through it they would wait for us."""
+    stack.redirect(folder, f"/proc/self/fd/{dirfd}")
+    try:
+        yield
+    finally:
+        stack.end_redirect(folder)
+
+
+@contextmanager
+def _no_umask() -> Iterator[int]:
+    """Let new files have the permissions that the kernel says: it has applied the caller's umask already."""
+    before = os.umask(0)
+    try:
+        yield before
+    finally:
+        os.umask(before)
+
+
+@contextmanager
+def _many_open_files() -> Iterator[None]:
+    """Raise the soft limit on open files as far as it goes: each file open in the mount is one here."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

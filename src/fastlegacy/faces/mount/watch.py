@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""The thread beside a mount: says when it is ready, and writes failed reads to the log."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from fastlegacy.faces.mount import mountinfo
+
+if TYPE_CHECKING:
+    from fastlegacy._core import Handles
+
+__all__ = ["Watch"]
+
+_log = logging.getLogger("fastlegacy.mount")
+_INTERVAL_S = 0.25
+_READ_AHEAD_KIB = 1024  # the kernel's 128 KiB would keep but one or two threads busy with decoding
+
+
+class Watch:
+    """Runs from ``with`` until its end.
+
+    Parameters
+    ----------
+    folder : str
+        Where the mount is.
+    handles : fastlegacy._core.Handles
+        Where the messages of failed reads come from.
+    ready : threading.Event
+        Set by whoever knows that the mount is there.
+    on_ready : callable, optional
+        Called then.
+    """
+
+    def __init__(
+        self, folder: str, handles: Handles, ready: threading.Event, on_ready: Callable[[], None] | None
+    ) -> None:
+        self._folder = folder
+        self._handles = handles
+        self._ready = ready
+        self._on_ready = on_ready
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fastlegacy-watch", daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._ready.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        self._ready.wait()
+        if not self._stop.is_set():
+            self._announce()
+        while not self._stop.wait(_INTERVAL_S):
+            self._log_errors()
+        self._log_errors()
+
+    def _announce(self) -> None:
+        _widen_read_ahead(self._folder)
+        if self._on_ready is None:
+            return
+        try:
+            self._on_ready()
+        except Exception:
+            _log.exception("the program's own function that is called when the mount is ready has failed")
+
+    def _log_errors(self) -> None:
+        for message in self._handles.take_errors():
+            _log.error("%s", message)
+
+
+def _widen_read_ahead(folder: str) -> None:
+    mount = mountinfo.find(folder)
+    if mount is None or os.geteuid() != 0:
+        return
+    # where /sys is read-only (containers) it stays as it is
+    with suppress(OSError):
+        Path(f"/sys/class/bdi/{mount.device}/read_ahead_kb").write_text(f"{_READ_AHEAD_KIB}\n")
