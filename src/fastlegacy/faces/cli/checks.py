@@ -84,7 +84,7 @@ def _hdf5() -> Check:
 def _kernels() -> Check:
     fix = f"{sys.executable} -m pip install --force-reinstall --no-deps fastlegacy"
     try:
-        levels = import_module("fastlegacy._core").simd_levels()
+        levels = import_module("fastlegacy._codec").simd_levels()
     except ImportError as error:
         return _result("kernels", str(error), False, "all", fix)
     return _result("kernels", str(levels[-1]), True, "all", fix)
