@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""Mounts for tests: each in a process of its own, always unmounted in the end."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fastlegacy.errors import MountError
+from fastlegacy.faces.mount import _refuse, mountinfo
+from fastlegacy.faces.mount.overlay import Overlay
+from fastlegacy.faces.mount.real import Caller, RealFolder
+from fastlegacy.faces.mount.virtual import VirtualEntries
+
+_PROGRAM = Path(__file__).with_name("served.py")
+
+
+@pytest.fixture(scope="session")
+def served() -> ModuleType:
+    """The module ``served.py`` beside this file."""
+    spec = importlib.util.spec_from_file_location("served", _PROGRAM)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def me() -> Caller:
+    """Return this process as a caller."""
+    return Caller(os.geteuid(), os.getegid())
+
+
+@pytest.fixture
+def union(tmp_path: Path, served: ModuleType) -> Iterator[SimpleNamespace]:
+    """An overlay over an empty folder, without a mount: ``overlay``, ``folder``, ``fd``."""
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    virtual = VirtualEntries(served.make_tree(), url="u", mtime_ns=served.MTIME_NS, uid=12, gid=34)
+    overlay = Overlay(RealFolder(fd, give_away=False), virtual, new_file_mode=0o640)
+    yield SimpleNamespace(overlay=overlay, folder=folder, fd=fd, virtual=virtual)
+    os.close(fd)
+
+
+@pytest.fixture(scope="session")
+def fuse() -> None:
+    """Skip where nothing can be mounted; fail there if the environment says that it must be possible."""
+    try:
+        _refuse.load()
+        _refuse.check_device()
+    except MountError as error:
+        if os.environ.get("FASTLEGACY_REQUIRE_FUSE") == "1":
+            pytest.fail(f"FUSE is required here: {error}")
+        pytest.skip(f"no FUSE: {error}")
+
+
+class Served:
+    """A mount that a process of its own serves."""
+
+    def __init__(self, folder: Path, options: dict[str, Any], environment: dict[str, str]) -> None:
+        self.folder = folder
+        command = [sys.executable, "-X", "dev", str(_PROGRAM), str(folder), json.dumps(options)]
+        pipe = subprocess.PIPE
+        env = os.environ | environment
+        self.process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=env)
+        assert self.process.stdout
+        self.first_line = self.process.stdout.readline().strip()
+        if self.first_line == "ready":
+            assert wait_for(lambda: mountinfo.find(os.path.realpath(folder)) is not None)
+
+    def end(self) -> tuple[dict[str, Any], str]:
+        """Wait for the end; return the statistics and what was written to standard error."""
+        out, err = self.process.communicate(timeout=20)
+        assert self.process.returncode == 0, err
+        return json.loads(out), err
+
+    def interrupt(self) -> tuple[dict[str, Any], str]:
+        """Press ctrl-c, and wait for the end."""
+        self.process.send_signal(signal.SIGINT)
+        return self.end()
+
+    def fails(self) -> str:
+        """Wait for the end of a mount that was not possible; return the message."""
+        _, err = self.process.communicate(timeout=20)
+        assert self.process.returncode == 1, err
+        return err
+
+    def clean(self) -> None:
+        """Leave nothing behind, whatever has happened."""
+        folder = os.path.realpath(self.folder)
+        if self.process.poll() is None:
+            # a server that hangs in a request to itself cannot even be killed before the connection is cut
+            if mountinfo.find(folder) and os.geteuid() == 0:
+                subprocess.run(["umount", "-f", folder], check=False, capture_output=True)
+            self.process.kill()
+            self.process.wait(20)
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream
+            stream.close()
+        while mountinfo.find(folder):
+            mountinfo.remove_dead(folder)
+
+
+@pytest.fixture
+def serve(fuse: None, tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Return a starter of mounts: ``serve(**options of mount())``, by default on ``tmp_path / "demo"``."""
+    started: list[Served] = []
+
+    def start(folder: Path = tmp_path / "demo", environment: dict[str, str] | None = None, **options: Any) -> Served:
+        started.append(Served(folder, options, environment or {}))
+        return started[-1]
+
+    yield start
+    for mount in started:
+        mount.clean()
+
+
+@pytest.fixture
+def wait() -> Callable[[Callable[[], bool]], bool]:
+    """Return a function that waits up to five seconds for a condition."""
+    return wait_for
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 5) -> bool:
+    """Wait until a condition holds; tell whether it does."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True

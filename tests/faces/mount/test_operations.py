@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: MIT
+"""What refuse calls: handles, errors, caching, counting."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from fastlegacy import _core
+from fastlegacy.errors import DecodeError, FilterError
+from fastlegacy.faces.mount.operations import Operations
+
+VIRTUAL = "/data0001.img"
+
+
+@pytest.fixture
+def operations(union: SimpleNamespace) -> Operations:
+    return Operations(
+        union.overlay,
+        _core.Handles(),
+        lambda: (os.geteuid(), os.getegid(), os.getpid()),
+        kernel_checks=True,
+        on_init=lambda: None,
+    )
+
+
+def info(flags: int = os.O_RDONLY) -> SimpleNamespace:
+    return SimpleNamespace(flags=flags, fh=0, keep_cache=0)
+
+
+@pytest.fixture
+def virtual(operations: Operations) -> Iterator[SimpleNamespace]:
+    opened = info()
+    operations("open", VIRTUAL, opened)
+    yield opened
+    operations._handles.release(opened.fh)
+
+
+def test_open_virtual(operations: Operations, virtual: SimpleNamespace, served: ModuleType) -> None:
+    assert virtual.keep_cache
+    assert operations._handles.size(virtual.fh) == len(served.content(0))
+    # fstat comes without a path
+    assert operations("getattr", None, virtual) == operations("getattr", VIRTUAL)
+    operations("fsync", None, 1, virtual)
+    with pytest.raises(OSError, match="Read-only"):
+        operations("truncate", None, 0, virtual)
+
+
+def test_an_open_virtual_file_stays_one(
+    operations: Operations, virtual: SimpleNamespace, union: SimpleNamespace
+) -> None:
+    (union.folder / VIRTUAL[1:]).write_bytes(b"real")
+    assert operations("getattr", None, virtual)["st_size"] > 4
+    assert operations("getattr", VIRTUAL)["st_size"] == 4
+
+
+def test_create_write_and_truncate(operations: Operations, union: SimpleNamespace) -> None:
+    made = info(os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    operations("create", "/new", 0o600, made)
+    fd = operations._handles.fd(made.fh)
+    os.write(fd, b"12345")
+    operations("truncate", None, 2, made)
+    operations("fsync", None, 0, made)
+    assert operations("getattr", None, made)["st_size"] == 2
+    operations._handles.release(made.fh)
+    assert (union.folder / "new").read_bytes() == b"12"
+    operations("truncate", "/new", 1)
+    assert operations("getattr", "/new")["st_size"] == 1
+    with pytest.raises(FileExistsError):
+        operations("create", "/new", 0o600, made)
+
+
+def test_pages_of_a_real_file_are_not_kept_for_the_virtual_one(operations: Operations, union: SimpleNamespace) -> None:
+    def opened() -> SimpleNamespace:
+        found = info()
+        operations("open", VIRTUAL, found)
+        operations._handles.release(found.fh)
+        return found
+
+    assert opened().keep_cache
+    (union.folder / VIRTUAL[1:]).write_bytes(b"real")
+    assert not opened().keep_cache
+    (union.folder / VIRTUAL[1:]).unlink()
+    assert not opened().keep_cache
+    assert opened().keep_cache
+
+
+def test_listing(operations: Operations, union: SimpleNamespace, served: ModuleType) -> None:
+    fd = operations("opendir", "/")
+    entries = operations("readdir", None, fd)
+    operations("fsyncdir", None, 0, fd)
+    operations("releasedir", None, fd)
+    names = [name for name, _, _ in entries]
+    assert names[:2] == [".", ".."]
+    assert len(names) == served.FRAMES + 2
+    assert {offset for _, _, offset in entries} == {0}
+    assert entries[0][1]["st_ino"] == union.folder.stat().st_ino
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(fd)
+
+
+def test_every_change_reaches_the_folder(operations: Operations, union: SimpleNamespace) -> None:
+    operations("mkdir", "/sub", 0o755)
+    operations("mknod", "/sub/node", 0o100644, 0)
+    operations("symlink", "/sub/link", "node")
+    operations("link", "/sub/hard", "/sub/node")
+    operations("chmod", "/sub/node", 0o600)
+    operations("chown", "/sub/node", -1, -1)
+    operations("utimens", "/sub/node", (None, 5))
+    operations("rename", "/sub/hard", "/moved")
+    assert operations("readlink", "/sub/link") == "node"
+    assert (union.folder / "moved").stat().st_mtime_ns == 5
+    operations("utimens", "/moved")
+    assert (union.folder / "moved").stat().st_mtime_ns > 5
+    operations("unlink", "/sub/node")
+    operations("unlink", "/sub/link")
+    operations("rmdir", "/sub")
+    assert [path.name for path in union.folder.iterdir()] == ["moved"]
+    assert operations("statfs", "/")["f_blocks"] > 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ValueError("odd"), errno.EIO),
+        (OSError("without a number"), errno.EIO),
+        (SystemExit(3), errno.EIO),
+        (KeyboardInterrupt(), errno.EIO),
+        (PermissionError(errno.EACCES, "no"), errno.EACCES),
+        (DecodeError("broken", file="f.h5", dataset="/d", frame=2), errno.EIO),
+        (FilterError("missing"), errno.ENOTSUP),
+    ],
+)
+def test_nothing_but_an_errno_gets_out(
+    operations: Operations, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
+    def fail(_path: str) -> None:
+        raise error
+
+    monkeypatch.setattr(operations._overlay, "attributes", fail)
+    with pytest.raises(OSError, match=r".") as caught:
+        operations("getattr", "/x")
+    assert caught.value.errno == code
+    assert operations.counters.operations()["getattr"]["calls"] == 1
+
+
+def test_an_internal_error_is_one_line_of_the_log(
+    operations: Operations, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(operations._overlay, "attributes", lambda _path: 1 / 0)
+    with caplog.at_level(logging.INFO), pytest.raises(OSError, match="error"):
+        operations("getattr", "/x")
+    assert [record.getMessage() for record in caplog.records] == [
+        "internal error in getattr: ZeroDivisionError: division by zero"
+    ]
+
+
+def test_slots(operations: Operations, union: SimpleNamespace) -> None:
+    for name in ("read", "write", "flush", "release"):
+        assert isinstance(getattr(operations, name), int)
+    assert operations.access is None
+    assert operations.getxattr is None
+    checking = Operations(union.overlay, _core.Handles(), lambda: (0, 0, 0), kernel_checks=False, on_init=lambda: None)
+    checking("access", VIRTUAL, os.R_OK)
+    with pytest.raises(OSError, match="Read-only"):
+        checking("access", VIRTUAL, os.W_OK)
+
+
+def test_life(union: SimpleNamespace) -> None:
+    happened: list[str] = []
+    operations = Operations(
+        union.overlay, _core.Handles(), lambda: (0, 0, 0), kernel_checks=True, on_init=lambda: happened.append("init")
+    )
+    (union.folder / "x").touch()
+    assert operations("init", "/") is None
+    operations("rename", "/x", "/.fuse_hidden1")
+    operations("destroy", "/")
+    assert happened == ["init"]
+    assert list(union.folder.iterdir()) == []
+
+
+def test_a_path_that_libfuse_left_out(operations: Operations) -> None:
+    with pytest.raises(OSError, match=r".") as caught:
+        operations("getattr", None)
+    assert caught.value.errno == errno.ESTALE

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""The virtual layer: attributes without making files, and inode numbers."""
+
+from __future__ import annotations
+
+import stat
+from types import ModuleType
+
+import pytest
+
+from fastlegacy.faces.mount.virtual import VirtualEntries
+
+
+@pytest.fixture
+def entries(served: ModuleType) -> VirtualEntries:
+    return VirtualEntries(served.make_tree(), url="file::/data", mtime_ns=served.MTIME_NS, uid=12, gid=34)
+
+
+def test_attributes(entries: VirtualEntries, served: ModuleType) -> None:
+    found = entries.attributes("/data0003.img")
+    size = len(served.content(2))
+    assert found is not None
+    assert stat.S_ISREG(found["st_mode"])
+    assert stat.S_IMODE(found["st_mode"]) == 0o444
+    assert (found["st_uid"], found["st_gid"], found["st_nlink"], found["st_size"]) == (12, 34, 1, size)
+    assert found["st_mtime"] == found["st_ctime"] == served.MTIME_NS
+    assert (found["st_blocks"] - 1) * 512 < size <= found["st_blocks"] * 512
+
+
+@pytest.mark.parametrize("path", ["/", "/data0000.img", "/data0013.img", "/sub/data0001.img", "/data0001.img/x"])
+def test_what_is_not_there(entries: VirtualEntries, path: str) -> None:
+    assert path not in entries
+    assert entries.attributes(path) is None
+    with pytest.raises(KeyError):
+        entries.file(path)
+
+
+def test_names_are_in_the_root_only(entries: VirtualEntries, served: ModuleType) -> None:
+    assert len(list(entries.names("/"))) == served.FRAMES
+    assert not list(entries.names("/sub"))
+
+
+def test_a_file_is_made_only_to_be_opened(
+    entries: VirtualEntries, served: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("a virtual file was made")
+
+    monkeypatch.setattr("fastlegacy.index.tree.Tree.__getitem__", fail)
+    assert entries.attributes("/data0001.img")
+    with pytest.raises(AssertionError):
+        entries.file("/data0001.img")
+
+
+def test_inode_numbers(served: ModuleType) -> None:
+    tree = served.make_tree(20_000)
+    one, same, other = (VirtualEntries(tree, url=url, mtime_ns=0, uid=0, gid=0) for url in ("a", "a", "b"))
+    numbers = [one.inode(name) for name in tree]
+    assert numbers == [same.inode(name) for name in tree]
+    assert numbers != [other.inode(name) for name in tree]
+    assert min(numbers) > 0
+    assert max(numbers) < 2**32, "stat() of a 32-bit program would fail"
+    four_digits = numbers[:9999]
+    assert len(set(four_digits)) == len(four_digits)
