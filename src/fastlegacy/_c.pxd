@@ -26,8 +26,6 @@ cdef extern from "status.h" nogil:
 
 cdef extern from "bitshuffle.h" nogil:
     enum:
-        FL_SIMD_PORTABLE
-        FL_SIMD_AVX2
         FL_BSHUF_PLAIN
         FL_BSHUF_LZ4
         FL_BSHUF_ZSTD

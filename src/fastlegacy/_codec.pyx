@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# cython: boundscheck=False, wraparound=False, auto_pickle=False, freethreading_compatible=True
+# cython: auto_pickle=False, freethreading_compatible=True
 """The decoders: one stored chunk to its pixels, without the GIL.
 
 The C is in ``csrc/bitshuffle.h`` and ``csrc/filters.h``; how these modules are built up says ``_core.pyx``.
@@ -38,19 +38,20 @@ cdef object raised(const fl_error *e):
 
 # ---------------------------------------------------------------------------------------------------- kernels
 
+cdef tuple _LEVELS = ("portable", "avx2", "avx512")
+
+
 cdef int _level(str simd) except -1:
     if simd is None:
         return fl_simd_best()
-    if simd == "portable":
-        return FL_SIMD_PORTABLE
-    if simd == "avx2" and fl_simd_best() >= FL_SIMD_AVX2:
-        return FL_SIMD_AVX2
-    raise ValueError(f"this machine has no {simd!r} kernels; it has {simd_levels()}")
+    if simd not in simd_levels():
+        raise ValueError(f"this machine has no {simd!r} kernels; it has {simd_levels()}")
+    return _LEVELS.index(simd)
 
 
 def simd_levels():
-    """Names of the kernel levels that run on this machine, slowest first."""
-    return ["portable", "avx2"][: fl_simd_best() + 1]
+    """Names of the kernel levels that run on this machine, slowest first ("avx512": with GFNI)."""
+    return list(_LEVELS[: fl_simd_best() + 1])
 
 
 def unbitshuffle(const uint8_t[::1] data not None, uint8_t[::1] out not None, Py_ssize_t itemsize, str simd=None):

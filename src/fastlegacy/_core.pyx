@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# cython: boundscheck=False, wraparound=False, auto_pickle=False, freethreading_compatible=True
+# cython: auto_pickle=False, freethreading_compatible=True
 # distutils: language = c
 """The kernels: stored chunks to pixels, pixels to any byte range of a virtual file, without the GIL.
 

@@ -22,13 +22,18 @@
 #endif
 
 #include "status.h"
+#if defined(__x86_64__)
+#include "bitshuffle_avx512.h"
+#endif
 
-enum { FL_SIMD_PORTABLE = 0, FL_SIMD_AVX2 = 1 };
+enum { FL_SIMD_PORTABLE = 0, FL_SIMD_AVX2 = 1, FL_SIMD_AVX512 = 2 }; /* AVX512: with BW, VL and GFNI */
 
 static int fl_simd_best(void)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("gfni"))
+        return FL_SIMD_AVX512;
     if (__builtin_cpu_supports("avx2"))
         return FL_SIMD_AVX2;
 #endif
@@ -199,6 +204,15 @@ static void fl_unshuffle(const uint8_t *planes, size_t n, size_t elem, uint8_t *
 /* One block of n elements (n a multiple of 8): IN n*elem bytes, OUT n*elem bytes, `planes` scratch of n*elem bytes. */
 static void fl_unbitshuffle(const uint8_t *in, size_t n, size_t elem, uint8_t *out, uint8_t *planes, int simd)
 {
+#if defined(__x86_64__)
+    if (simd >= FL_SIMD_AVX512 && n % (8 * FL_COLUMNS) == 0 && (elem == 2 || elem == 4)) {
+        if (elem == 2)
+            fl_unbitshuffle2_avx512(in, n, out);
+        else
+            fl_unbitshuffle4_avx512(in, n, out);
+        return;
+    }
+#endif
     uint8_t *bytes = elem == 1 ? out : planes;
     for (size_t b = 0; b < elem; b++) {
 #if defined(__x86_64__)
