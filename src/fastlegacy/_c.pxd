@@ -53,6 +53,8 @@ cdef extern from "filters.h" nogil:
         FL_MAX_CD
         FL_STAGE_BSHUF
         FL_STAGE_DEFLATE
+        FL_STAGE_BZIP2
+        FL_STAGE_ZSTD
         FL_STAGE_SHUFFLE
         FL_STAGE_FLETCHER32
         FL_STAGE_PLUGIN
@@ -64,6 +66,7 @@ cdef extern from "filters.h" nogil:
     int pthread_mutex_unlock(pthread_mutex_t *)
     ctypedef size_t (*fl_h5z_fn)(unsigned, size_t, const unsigned *, size_t, size_t *, void **)
     ctypedef int (*fl_uncompress_fn)(uint8_t *, unsigned long *, const uint8_t *, unsigned long)
+    ctypedef int (*fl_bunzip2_fn)(char *, unsigned *, char *, unsigned, int, int)
     ctypedef struct fl_stage:
         int kind
         int id
@@ -72,6 +75,7 @@ cdef extern from "filters.h" nogil:
         size_t elem
         fl_bshuf bshuf
         fl_uncompress_fn uncompress
+        fl_bunzip2_fn bunzip2
         fl_h5z_fn plugin
         pthread_mutex_t *one_at_a_time
     ctypedef struct fl_pipeline:

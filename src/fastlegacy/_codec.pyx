@@ -134,11 +134,19 @@ cdef class Pipeline:
         elif compression == FL_BSHUF_ZSTD:
             stage.bshuf.zstd = <fl_zstd_fn>decoder
 
-    def add_deflate(self, size_t uncompress):
-        """Filter 1. ``uncompress``: the address of zlib's function of that name."""
-        if not uncompress:
+    def add_codec(self, str name not None, size_t decoder):
+        """A codec for whole chunks by the address of its function: "deflate" (filter 1, zlib's ``uncompress``),
+        "bzip2" (307, ``BZ2_bzBuffToBuffDecompress``) or "zstd" (32015, ``ZSTD_decompress``)."""
+        if not decoder:
             raise ValueError("no decoder")
-        self._new(FL_STAGE_DEFLATE, 1).uncompress = <fl_uncompress_fn>uncompress
+        if name == "deflate":
+            self._new(FL_STAGE_DEFLATE, 1).uncompress = <fl_uncompress_fn>decoder
+        elif name == "bzip2":
+            self._new(FL_STAGE_BZIP2, 307).bunzip2 = <fl_bunzip2_fn>decoder
+        elif name == "zstd":
+            self._new(FL_STAGE_ZSTD, 32015).bshuf.zstd = <fl_zstd_fn>decoder
+        else:
+            raise ValueError(f"unknown codec {name!r}")
 
     def add_shuffle(self, Py_ssize_t itemsize):
         """Filter 2."""

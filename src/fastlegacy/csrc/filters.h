@@ -16,11 +16,15 @@
 #define FL_MAX_CD 64
 #define FL_REVERSE 0x0100u /* H5Z_FLAG_REVERSE */
 
-enum { FL_STAGE_BSHUF, FL_STAGE_DEFLATE, FL_STAGE_SHUFFLE, FL_STAGE_FLETCHER32, FL_STAGE_PLUGIN };
+enum {
+    FL_STAGE_BSHUF, FL_STAGE_DEFLATE, FL_STAGE_BZIP2, FL_STAGE_ZSTD, FL_STAGE_SHUFFLE, FL_STAGE_FLETCHER32, FL_STAGE_PLUGIN
+};
 
 typedef size_t (*fl_h5z_fn)(unsigned flags, size_t n_cd, const unsigned *cd, size_t n_bytes, size_t *buf_size,
                             void **buf);
+/* zlib's uncompress, and libbz2's BZ2_bzBuffToBuffDecompress */
 typedef int (*fl_uncompress_fn)(uint8_t *dst, unsigned long *dst_size, const uint8_t *src, unsigned long src_size);
+typedef int (*fl_bunzip2_fn)(char *dst, unsigned *dst_size, char *src, unsigned src_size, int small, int verbosity);
 
 typedef struct {
     int kind;              /* FL_STAGE_* */
@@ -30,6 +34,7 @@ typedef struct {
     size_t elem;           /* shuffle: bytes of an element */
     fl_bshuf bshuf;
     fl_uncompress_fn uncompress;
+    fl_bunzip2_fn bunzip2;
     fl_h5z_fn plugin;
     pthread_mutex_t *one_at_a_time; /* for plug-ins whose code keeps state between calls; NULL for the others */
 } fl_stage;
@@ -81,26 +86,48 @@ static int fl_stage_fletcher32(uint8_t *data, size_t *size, fl_error *e)
     return FL_OK;
 }
 
-static int fl_stage_deflate(const fl_stage *s, void **buf, size_t *size, size_t expected, fl_error *e)
+/* Decode into `room` bytes (OUT, and how many there were). 0: done, 1: perhaps not enough room, -1: damaged. */
+static int fl_unpack(const fl_stage *s, uint8_t *out, size_t room, size_t *n, const void *in, size_t size)
+{
+    if (s->kind == FL_STAGE_DEFLATE) {
+        unsigned long got = (unsigned long)room;
+        int rc = s->uncompress(out, &got, in, (unsigned long)size);
+        *n = got;
+        return rc == 0 ? 0 : rc == -5 ? 1 : -1; /* Z_BUF_ERROR: no room, or the input ends early */
+    }
+    if (s->kind == FL_STAGE_BZIP2) {
+        unsigned got = (unsigned)room;
+        if (room > UINT32_MAX || size > UINT32_MAX)
+            return -1;
+        int rc = s->bunzip2((char *)out, &got, (char *)(uintptr_t)in, (unsigned)size, 0, 0);
+        *n = got;
+        return rc == 0 ? 0 : rc == -8 ? 1 : -1; /* BZ_OUTBUFF_FULL */
+    }
+    *n = s->bshuf.zstd(out, room, in, size);
+    return *n <= room ? 0 : 1; /* any error: which one, zstd does not say in its number alone */
+}
+
+/* A codec for whole buffers. */
+static int fl_stage_unpack(const fl_stage *s, void **buf, size_t *size, size_t expected, fl_error *e)
 {
     /* filters that ran before this one may have made the data larger than a chunk: then try with more room */
-    for (size_t room = expected + 1024; room <= 16 * (expected + 1024); room *= 4) {
+    int rc = 1;
+    for (size_t room = expected + 1024; rc == 1 && room <= 16 * (expected + 1024); room *= 4) {
+        size_t n = 0;
         uint8_t *out = malloc(room);
         if (!out)
             return fl_fail(e, FL_NOMEM, "");
-        unsigned long n = (unsigned long)room;
-        int rc = s->uncompress(out, &n, *buf, (unsigned long)*size);
-        if (rc == 0) {
-            free(*buf);
-            *buf = out;
-            *size = n;
-            return FL_OK;
+        rc = fl_unpack(s, out, room, &n, *buf, *size);
+        if (rc) {
+            free(out);
+            continue;
         }
-        free(out);
-        if (rc != -5) /* Z_BUF_ERROR: no room, or the input ends early */
-            break;
+        free(*buf);
+        *buf = out;
+        *size = n;
+        return FL_OK;
     }
-    return fl_fail(e, FL_CORRUPT, "deflate");
+    return fl_fail(e, FL_CORRUPT, s->kind == FL_STAGE_DEFLATE ? "deflate" : s->kind == FL_STAGE_BZIP2 ? "bzip2" : "zstd");
 }
 
 static int fl_stage_shuffle(const fl_stage *s, void **buf, size_t *size, fl_error *e)
@@ -173,7 +200,9 @@ static int fl_pipeline_undo(const fl_pipeline *p, uint32_t mask, void **buf, siz
             continue;
         switch (s->kind) {
         case FL_STAGE_BSHUF: rc = fl_stage_bshuf(s, buf, &size, expected, e); break;
-        case FL_STAGE_DEFLATE: rc = fl_stage_deflate(s, buf, &size, expected, e); break;
+        case FL_STAGE_DEFLATE:
+        case FL_STAGE_BZIP2:
+        case FL_STAGE_ZSTD: rc = fl_stage_unpack(s, buf, &size, expected, e); break;
         case FL_STAGE_SHUFFLE: rc = fl_stage_shuffle(s, buf, &size, e); break;
         case FL_STAGE_FLETCHER32: rc = fl_stage_fletcher32(*buf, &size, e); break;
         case FL_STAGE_PLUGIN: rc = fl_stage_plugin(s, buf, &size, e); break;

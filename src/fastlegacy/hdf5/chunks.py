@@ -105,7 +105,7 @@ def stored_dataset(context: Context, dset: Any, file: str, path: str) -> StoredD
         return make(whole, "memory", memory=dset[()].tobytes())
     if plan.pipeline is None or dcpl.get_external_count() or not _is_plain_number(dset):
         chunk = dset.chunks or (1,) * (len(shape) - 2) + whole[-2:]
-        plan = Plan(None, ("h5py",) * len(plan.by))
+        plan = Plan(None, ("h5py",) * max(1, len(plan.by)))
         return make(chunk, "python", loader=_loader(context, file, path, chunk))
     number = context.number(file)
     if layout == h5py.h5d.CONTIGUOUS:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Filter pipelines: which filters a dataset has, and who undoes each.
 
-bitshuffle (plain, LZ4, zstd), deflate, shuffle and fletcher32 have kernels in ``_core``; LZ4 and zstd themselves are
-plain C functions of hdf5plugin's libraries. The other filters of hdf5plugin are undone by the filter function that
-their library hands out (``H5PLget_plugin_info``, HDF5's plug-in interface). What is left goes through h5py.
+bitshuffle (plain, LZ4, zstd), shuffle and fletcher32 have kernels in ``_codec``. LZ4 and zstd themselves are plain C
+functions of hdf5plugin's libraries, deflate and bzip2 those of the system's: the filter functions that hdf5plugin wraps
+around zstd and bzip2 do not come back from a chunk that is cut short. The other filters of hdf5plugin are undone by the
+filter function that their library hands out (``H5PLget_plugin_info``, HDF5's plug-in interface). What is left goes
+through h5py.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 
@@ -22,7 +24,12 @@ from fastlegacy.errors import FilterError
 
 __all__ = ["Filter", "Plan", "lz4_source", "make_plan", "read_filters"]
 
-DEFLATE, SHUFFLE, FLETCHER32, BITSHUFFLE = 1, 2, 3, 32008
+BITSHUFFLE, ZSTD = 32008, 32015
+_CODECS: dict[int, Literal["deflate", "bzip2", "zstd"]] = {1: "deflate", 307: "bzip2", ZSTD: "zstd"}
+_LIBRARIES = {
+    1: ("libz.so.1", "libz.1.dylib", "zlib1.dll"),
+    307: ("libbz2.so.1.0", "libbz2.so.1", "libbz2.1.0.dylib", "libbz2.dll"),
+}
 _BUILT_IN = {1: "deflate", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset"}
 _REENTRANT = frozenset({307, 32001, 32004, 32008, 32015, 32026})
 """bzip2, blosc, lz4, bitshuffle, zstd, blosc2: their decoders keep nothing between calls, or lock by themselves."""
@@ -95,8 +102,8 @@ def make_plan(filters: Sequence[Filter], itemsize: int, *, file: str | None = No
 def _add(pipeline: _codec.Pipeline, f: Filter, itemsize: int) -> str:
     """Add a filter to the pipeline; says who will undo it."""
     match f.number:
-        case 1 if zlib_uncompress():
-            pipeline.add_deflate(zlib_uncompress())
+        case number if number in _CODECS and codec_function(number):
+            pipeline.add_codec(_CODECS[number], codec_function(number))
         case 2:
             pipeline.add_shuffle(f.values[0] if f.values else itemsize)
         case 3:
@@ -123,11 +130,13 @@ def _compression(f: Filter) -> int:
 
 
 @cache
-def zlib_uncompress() -> int:
-    """Address of zlib's ``uncompress``, 0 where no shared zlib is found."""
-    for name in ("libz.so.1", "libz.1.dylib", "zlib1.dll"):
+def codec_function(number: int) -> int:
+    """Address of the function that decodes a whole chunk of deflate, bzip2 or zstd, 0 where no library has it."""
+    if number == ZSTD:
+        return block_decoder(3)
+    for name in _LIBRARIES[number]:
         try:
-            return _address(ctypes.CDLL(name), "uncompress")
+            return _address(ctypes.CDLL(name), {1: "uncompress", 307: "BZ2_bzBuffToBuffDecompress"}[number])
         except OSError:
             continue
     return 0
