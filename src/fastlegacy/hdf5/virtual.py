@@ -14,7 +14,7 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
-from fastlegacy.errors import NotAStackError, SourceError
+from fastlegacy.errors import FastlegacyError, NotAStackError, SourceError
 from fastlegacy.hdf5.chunks import StoredDataset, by_h5py, check_stack, fill_bytes, stored_dataset
 from fastlegacy.hdf5.files import Context
 from fastlegacy.hdf5.links import locate, look_for
@@ -79,9 +79,15 @@ class Resolver:
         """
         if depth > _DEEPEST:
             raise SourceError(f"virtual datasets are nested more than {_DEEPEST} deep", file=file, dataset=dataset)
-        file, path = locate(self.context, file, dataset)
-        if (file, path) not in self._known:
-            self._known[file, path] = self._resolve(file, path, depth)
+        try:
+            file, path = locate(self.context, file, dataset)
+            if (file, path) not in self._known:
+                self._known[file, path] = self._resolve(file, path, depth)
+        except FastlegacyError:
+            raise
+        except (RuntimeError, OSError, KeyError, ValueError, TypeError) as exc:
+            hint = "copy the file again from its source, or wait until it is written"
+            raise SourceError(f"HDF5 cannot read it: {exc}", file=file, dataset=dataset, hint=hint) from exc
         return self._known[file, path]
 
     def _resolve(self, file: str, path: str, depth: int) -> Resolved:

@@ -70,11 +70,19 @@ def is_mount_point(folder: Path) -> bool:
 
 def _wait_for_mount(process: subprocess.Popen[bytes], folder: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while not is_mount_point(folder):
+    while not (is_mount_point(folder) and _answers(folder)):
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"nothing was mounted on {folder}; exit code so far: {process.returncode}")
         time.sleep(0.01)
-    os.stat(folder)  # the first answer: the server is really there
+
+
+def _answers(folder: Path) -> bool:
+    """Whether a server is behind the mount: that of one that was killed may still be in the kernel's list."""
+    try:
+        os.stat(folder)
+    except OSError:
+        return False
+    return True
 
 
 def _end(process: subprocess.Popen[bytes], folder: Path) -> int:
