@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""A mount by somebody who is not root, and who alone may look into it.
+
+The interpreter of these tests may lie where only root can read. So the other users are forks of this process that have
+changed their user after everything was imported.
+"""
+
+from __future__ import annotations
+
+import encodings.ascii  # noqa: F401  (Python looks for it when it is first needed: where the fork cannot)
+import os
+import pickle
+import shutil
+import signal
+import stat
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastlegacy
+from fastlegacy.faces.library import tree
+from fastlegacy.faces.mount import _refuse, mountinfo
+from fastlegacy.faces.mount.session import mount
+from fastlegacy.testing.files import write_stack
+from fastlegacy.testing.frames import detector_frames
+
+NOBODY = 65534
+SHAPE = (64, 72)
+
+pytestmark = [
+    pytest.mark.fuse,
+    pytest.mark.usefixtures("fuse"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user"),
+]
+
+
+@pytest.fixture
+def device_for_all() -> Iterator[None]:
+    """Let everybody use /dev/fuse, as it is on most machines."""
+    before = stat.S_IMODE(os.stat("/dev/fuse").st_mode)
+    os.chmod("/dev/fuse", 0o666)
+    yield
+    os.chmod("/dev/fuse", before)
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A folder of the other user's; pytest's own are closed to him."""
+    home = Path(tempfile.mkdtemp(prefix="fastlegacy-nobody-"))
+    os.chown(home, NOBODY, NOBODY)
+    yield home
+    shutil.rmtree(home)
+
+
+def become_nobody() -> None:
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+
+
+def start_as_nobody(work: Callable[[], Any]) -> tuple[int, int]:
+    """Do the work in a fork of another user; return its pid and where its answer comes from."""
+    answer, tell = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(tell)
+        return pid, answer
+    code = 1
+    try:
+        os.close(answer)
+        become_nobody()
+        os.write(tell, pickle.dumps(work()))
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def finish(pid: int, answer: int) -> Any:
+    with os.fdopen(answer, "rb") as pipe:
+        data = pipe.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert code == 0
+    return pickle.loads(data)
+
+
+def as_nobody(work: Callable[[], Any]) -> Any:
+    return finish(*start_as_nobody(work))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_mounted(folder: Path) -> bool:
+    return mountinfo.find(str(folder)) is not None
+
+
+@pytest.mark.parametrize("rename", [False, True])
+@pytest.mark.usefixtures("device_for_all")
+def test_who_is_not_root_mounts_reads_and_saves(home: Path, rename: bool) -> None:
+    _refuse.load()
+    frames = detector_frames(5, SHAPE, "u4")
+    url = write_stack(home / "scan.h5", frames, filters="bslz4")
+    folder = home / "work"
+
+    def make() -> None:
+        folder.mkdir()
+        (folder / "mine.txt").write_text("before")
+
+    def serve() -> Any:
+        with fastlegacy.open(url) as stack:
+            return mount(tree(stack, format="npy"), folder, rename=rename)
+
+    def use() -> Any:
+        images = [np.load(folder / f"data{i:04d}.npy") for i in range(1, 6)]
+        (folder / "result.txt").write_text("saved")
+        return images, sorted(os.listdir(folder)), os.stat(folder / "result.txt").st_uid
+
+    as_nobody(make)
+    pid, answer = start_as_nobody(serve)
+    try:
+        wait_for(lambda: is_mounted(folder))
+        images, names, owner = as_nobody(use)
+        with pytest.raises(PermissionError):
+            os.listdir(folder)  # not even root looks into it
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        statistics = finish(pid, answer)
+    np.testing.assert_array_equal(images, frames)
+    assert names == [*(f"data{i:04d}.npy" for i in range(1, 6)), "mine.txt", "result.txt"]
+    assert owner == NOBODY
+    assert statistics
+    assert not is_mounted(folder)
+    assert sorted(os.listdir(folder)) == ["mine.txt", "result.txt"]
+    assert sorted(os.listdir(home)) == ["scan.h5", "work"]
