@@ -31,7 +31,7 @@ def report(results: dict[str, Any]) -> str:
         groups[benchmark["group"]][extra["who"]] = (benchmark["stats"]["min"], extra["bytes"])
     cpu = results.get("machine_info", {}).get("cpu", {})
     lines = [f"{cpu.get('brand_raw', 'unknown processor')}, {cpu.get('count', '?')} cores; best round of each", ""]
-    lines.append(f"{'':<28}{'':<22}{'ms':>10}{'MB/s':>10}  fastlegacy is")
+    lines.append(f"{'':<32}{'':<22}{'ms':>10}{'MB/s':>10}  fastlegacy is")
     for group, members in groups.items():
         lines += _rows(group, members)
     return "\n".join(lines)
@@ -43,7 +43,8 @@ def _rows(group: str, members: dict[str, tuple[float, int]]) -> list[str]:
     for who, (seconds, size) in sorted(members.items(), key=lambda item: (item[0] != _OURS, item[1])):
         ratio = "" if who == _OURS or ours is None else f"{seconds / ours:.1f} times as fast"
         label = "" if rows else group
-        rows.append(f"{label:<28}{who:<22}{seconds * 1e3:>10.1f}{size / seconds / 1e6:>10.0f}  {ratio}".rstrip())
+        rate = f"{size / seconds / 1e6:.0f}" if size else ""
+        rows.append(f"{label:<32}{who:<22}{seconds * 1e3:>10.1f}{rate:>10}  {ratio}".rstrip())
     return rows
 
 

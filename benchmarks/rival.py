@@ -3,8 +3,9 @@
 
 A file system of refuse's `Operations` in Python, after the description of ID11DataDisk: the folder is renamed to
 FOLDER_real and a union of it and the frames is mounted in its place. A frame is read with h5py (which decompresses
-inside libhdf5), made into a whole EDF or flat file by fabio, and kept as `bytes`, the last 64 of them; each read cuts
-its part out. Passing through to real files takes one global lock. Mount options are libfuse's own.
+inside libhdf5), made into a whole EDF or flat file by fabio, and kept as a `BytesIO`, the last 64 of them; each read
+cuts its part out of that. One global lock guards the table of open files and all that passes through to real files;
+each operation is counted and timed for the statistics at the end. Mount options are libfuse's own.
 
     python rival.py FILE DATASET FOLDER [--format edf|flat]
 
@@ -15,12 +16,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import errno
+import io
 import itertools
 import os
 import signal
 import stat
 import threading
+import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -44,9 +49,8 @@ class Frames:
         self.blob = lru_cache(_CACHED_FILES)(self._blob)
         self.size = len(self.blob(0))
 
-    def _blob(self, frame: int) -> bytes:
-        blob: bytes = self._encode(frame)
-        return blob
+    def _blob(self, frame: int) -> memoryview:
+        return io.BytesIO(self._encode(frame)).getbuffer()
 
     def _edf(self, frame: int) -> bytes:
         header = {"Omega": f"{frame * 0.05:.4f}", "OmegaStep": "0.0500"}
@@ -73,6 +77,16 @@ class Union(refuse.high.Operations):  # type: ignore[misc]  # refuse is not type
         self.virtual: dict[int, int] = {}
         self.descriptors: dict[int, int] = {}
         self.handles = itertools.count(1)
+        self.calls: Counter[str] = Counter()
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def __call__(self, operation: str, *args: Any) -> Any:
+        """Count and time every operation."""
+        self.calls[operation] += 1
+        start = time.perf_counter()
+        result = super().__call__(operation, *args)
+        self.seconds[operation] += time.perf_counter() - start
+        return result
 
     def _path(self, path: str) -> str:
         return os.path.join(self.real, path.lstrip("/"))
@@ -114,13 +128,16 @@ class Union(refuse.high.Operations):  # type: ignore[misc]  # refuse is not type
         self.descriptors[fh] = os.open(self._path(path), os.O_RDWR | os.O_CREAT | os.O_TRUNC, mode)
         return fh
 
-    def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
+    def read(self, path: str, size: int, offset: int, fh: int) -> Any:
         """Cut a part out of a frame's file, or read the real file under the lock."""
-        if fh in self.virtual:
-            return self.frames.blob(self.virtual[fh])[offset : offset + size]
         with self._pass_through:
-            os.lseek(self.descriptors[fh], offset, os.SEEK_SET)
-            return os.read(self.descriptors[fh], size)
+            frame = self.virtual.get(fh)
+            if frame is None:
+                os.lseek(self.descriptors[fh], offset, os.SEEK_SET)
+                return os.read(self.descriptors[fh], size)
+        blob = self.frames.blob(frame)
+        size = max(0, min(size, len(blob) - offset))
+        return (ctypes.c_char * size).from_buffer(blob, min(offset, len(blob)))
 
     def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
         """Write to the real file under the lock."""
@@ -168,7 +185,10 @@ def main() -> None:
     arguments = parser.parse_args()
     frames = Frames(arguments.file, arguments.dataset, arguments.format)
     with renamed(os.path.realpath(arguments.folder)) as real:
-        refuse.high.FUSE(Union(frames, real), os.path.realpath(arguments.folder), foreground=True)
+        union = Union(frames, real)
+        refuse.high.FUSE(union, os.path.realpath(arguments.folder), foreground=True)
+    for operation, calls in union.calls.items():
+        print(operation, calls, union.seconds[operation])
 
 
 if __name__ == "__main__":

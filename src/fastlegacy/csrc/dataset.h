@@ -76,28 +76,27 @@ static int fl_chunk_read_raw(const fl_dataset *d, int64_t chunk, uint8_t *out, f
 /* Fill a cache entry: stored bytes with block places, or the decoded chunk. */
 static int fl_chunk_load(fl_dataset *d, int64_t chunk, int by_blocks, fl_entry *entry, fl_error *e)
 {
-    int rc;
-    if (d->kind == FL_BY_PYTHON) {
-        entry->data = malloc(d->chunk_bytes);
-        entry->bytes = d->chunk_bytes;
-        return entry->data ? d->load(d, chunk, entry->data, e) : fl_fail(e, FL_NOMEM, "");
-    }
-    size_t stored = d->sizes[chunk];
-    entry->data = malloc(stored ? stored : 1);
+    size_t stored = d->kind == FL_BY_PYTHON ? d->chunk_bytes : d->sizes[chunk];
+    entry->size = by_blocks ? d->chunk_bytes : UINT64_MAX; /* what was dear to decode is kept as long as there is room */
+    entry->data = fl_cache_buffer(d->cache, stored, &entry->room);
     if (!entry->data)
         return fl_fail(e, FL_NOMEM, "");
-    rc = fl_chunk_read_raw(d, chunk, entry->data, e);
+    entry->bytes = entry->room;
+    if (d->kind == FL_BY_PYTHON)
+        return d->load(d, chunk, entry->data, e);
+    int rc = fl_chunk_read_raw(d, chunk, entry->data, e);
     if (rc)
         return rc;
     if (by_blocks) {
         rc = fl_blocks_open(&entry->blocks, &d->pipeline.stages[0].bshuf, entry->data, stored, d->chunk_bytes, e);
-        entry->bytes = stored + (rc == FL_OK ? (entry->blocks.blocks + 1) * sizeof *entry->blocks.starts : 0);
+        if (rc == FL_OK)
+            entry->bytes += (entry->blocks.blocks + 1) * sizeof *entry->blocks.starts;
         return rc;
     }
     void *buf = entry->data;
     rc = fl_pipeline_undo(&d->pipeline, d->masks[chunk], &buf, stored, d->chunk_bytes, e);
     entry->data = buf;
-    entry->bytes = d->chunk_bytes;
+    entry->room = entry->bytes = d->chunk_bytes; /* at least: a filter may have made it larger */
     return rc;
 }
 
@@ -116,15 +115,15 @@ static int fl_chunk_cached(fl_dataset *d, int64_t chunk, size_t from, size_t to,
         rc = fl_blocks_read(&entry->blocks, &d->pipeline.stages[0].bshuf, from, to, out, e);
     else if (rc == FL_OK)
         memcpy(out, entry->data + from, to - from);
-    fl_cache_release(d->cache, entry);
+    fl_cache_release(d->cache, entry, to - from);
     return rc;
 }
 
 /* A whole chunk that is not in the cache goes past it: it would push out what others still need. */
 static int fl_chunk_whole_blocks(fl_dataset *d, int64_t chunk, uint8_t *out, fl_error *e)
 {
-    size_t stored = d->sizes[chunk];
-    uint8_t *raw = malloc(stored ? stored : 1);
+    size_t stored = d->sizes[chunk], room;
+    uint8_t *raw = fl_cache_buffer(d->cache, stored, &room);
     if (!raw)
         return fl_fail(e, FL_NOMEM, "");
     fl_blocks b = {.starts = NULL};
@@ -134,7 +133,7 @@ static int fl_chunk_whole_blocks(fl_dataset *d, int64_t chunk, uint8_t *out, fl_
     if (rc == FL_OK)
         rc = fl_blocks_read(&b, &d->pipeline.stages[0].bshuf, 0, d->chunk_bytes, out, e);
     fl_blocks_close(&b);
-    free(raw);
+    fl_cache_give_back(d->cache, raw, room);
     return rc;
 }
 
@@ -165,7 +164,7 @@ static int fl_chunk_bytes_at(fl_dataset *d, int64_t chunk, size_t from, size_t t
         if (!there)
             return fl_chunk_whole_blocks(d, chunk, out, e);
         int rc = fl_blocks_read(&there->blocks, &d->pipeline.stages[0].bshuf, from, to, out, e);
-        fl_cache_release(d->cache, there);
+        fl_cache_release(d->cache, there, to - from);
         return rc;
     }
     return fl_chunk_cached(d, chunk, from, to, out, e);

@@ -163,29 +163,34 @@ static int fl_tile_read(const fl_stack *s, const fl_tile *t, int64_t from, int64
     const fl_axis *ay = &t->part->axes[s->n_axes - 2], *ax = ay + 1;
     size_t sy = ay->src_axis < 0 ? 0 : fl_stride(d, ay->src_axis) * (size_t)ay->src_step;
     size_t sx = ax->src_axis < 0 ? 0 : fl_stride(d, ax->src_axis) * (size_t)ax->src_step;
-    int64_t chunk, x0, x1, y_first = t->y0, y_last = t->y1 - 1;
-    size_t element, z = s->itemsize;
+    int64_t chunk, rows = 0, first_pixel = 0;
+    size_t element, z = s->itemsize, wanted = 0, first = SIZE_MAX, last = 0;
     fl_locate(d, t->index, &chunk, &element);
-    /* leave out rows before `from` and behind `to`, and measure what is left */
-    for (; y_first <= y_last; y_first++) {
-        fl_clip_row(s, t, y_first, from, to, &x0, &x1);
-        if (x0 < x1)
-            break;
+    if (sx == 1 && ax->step == 1 && ay->step == 1 && t->x1 - t->x0 == s->nx && sy == (size_t)s->nx) {
+        /* whole rows, one after the other on both sides: the very bytes that are asked for */
+        int64_t start = fl_pixel(s, t->part, t->y0, 0), stop = fl_pixel(s, t->part, t->y1, 0);
+        int64_t a = from > start ? from : start, b = to < stop ? to : stop;
+        if (a >= b)
+            return FL_OK;
+        first = element + (size_t)(a - start);
+        return fl_chunk_read(d, chunk, first * z, (first + (size_t)(b - a)) * z, out + (size_t)(a - from) * z, e);
     }
-    if (y_first > y_last)
+    for (int64_t y = t->y0; y < t->y1; y++) { /* from which element to which? The axes may come in any order */
+        int64_t x0, x1;
+        fl_clip_row(s, t, y, from, to, &x0, &x1);
+        if (x0 >= x1)
+            continue;
+        size_t row = element + (size_t)(y - t->y0) * sy, a = row + (size_t)(x0 - t->x0) * sx;
+        size_t b = row + (size_t)(x1 - 1 - t->x0) * sx + 1;
+        if (rows++ == 0)
+            first_pixel = fl_pixel(s, t->part, y, x0);
+        first = a < first ? a : first;
+        last = b > last ? b : last;
+        wanted += (size_t)(x1 - x0);
+    }
+    if (rows == 0)
         return FL_OK;
-    size_t first = element + (size_t)(y_first - t->y0) * sy + (size_t)(x0 - t->x0) * sx;
-    int64_t first_pixel = fl_pixel(s, t->part, y_first, x0);
-    size_t wanted = (size_t)(y_last - y_first + 1) * (size_t)(t->x1 - t->x0);
-    for (; y_last > y_first; y_last--) {
-        fl_clip_row(s, t, y_last, from, to, &x0, &x1);
-        if (x0 < x1)
-            break;
-    }
-    fl_clip_row(s, t, y_last, from, to, &x0, &x1);
-    size_t last = element + (size_t)(y_last - t->y0) * sy + (size_t)(x1 - 1 - t->x0) * sx + 1;
-    int whole_rows = sx == 1 && ax->step == 1 && ay->step == 1 && t->x1 - t->x0 == s->nx && sy == (size_t)s->nx;
-    if (whole_rows || (y_first == y_last && sx == 1 && ax->step == 1)) /* the very bytes that are asked for */
+    if (rows == 1 && sx == 1 && ax->step == 1)
         return fl_chunk_read(d, chunk, first * z, last * z, out + (size_t)(first_pixel - from) * z, e);
     if (d->kind == FL_CONTIGUOUS && last - first > 4 * wanted + 65536)
         return fl_tile_by_rows(s, t, chunk, element, from, to, out, e);

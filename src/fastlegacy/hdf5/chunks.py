@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -46,6 +46,8 @@ class StoredDataset:
         As HDF5 has it; None where the dataset is not chunked.
     stored_bytes : int or None
         What it takes in the file; None where the chunk map says it.
+    fetch : callable or None
+        Gives the chunk map of a chunked dataset that the kernels leave to h5py.
     """
 
     file: str
@@ -58,6 +60,11 @@ class StoredDataset:
     filters: tuple[Filter, ...] = ()
     chunks: tuple[int, ...] | None = None
     stored_bytes: int | None = None
+    fetch: Callable[[], ChunkMap] | None = None
+
+    def chunk_map(self) -> ChunkMap | None:
+        """Addresses, stored sizes and filter masks of all chunks; None where the dataset is not chunked."""
+        return self.fetch() if self.fetch else self.core.chunk_map()
 
 
 def check_stack(dset: Any, file: str, path: str) -> None:
@@ -91,6 +98,7 @@ def stored_dataset(context: Context, dset: Any, file: str, path: str) -> StoredD
     dcpl = dset.id.get_create_plist()
     filters = read_filters(dcpl)
     plan = make_plan(filters, dset.dtype.itemsize, file=file, dataset=path)
+    number = context.number(file)
     fill, shape = fill_bytes(dset), tuple(dset.shape)
     name = f"{file}::{path}"
 
@@ -106,8 +114,8 @@ def stored_dataset(context: Context, dset: Any, file: str, path: str) -> StoredD
     if plan.pipeline is None or dcpl.get_external_count() or not _is_plain_number(dset):
         chunk = dset.chunks or (1,) * (len(shape) - 2) + whole[-2:]
         plan = Plan(None, ("h5py",) * max(1, len(plan.by)))
-        return make(chunk, "python", loader=_loader(context, file, path, chunk))
-    number = context.number(file)
+        stored = make(chunk, "python", loader=_loader(context, file, path, chunk))
+        return replace(stored, fetch=_chunk_map_fetcher(context, file, path, number)) if dset.chunks else stored
     if layout == h5py.h5d.CONTIGUOUS:
         return make(whole, "contiguous", file=number, address=dset.id.get_offset())
     fetch = _chunk_map_fetcher(context, file, path, number)

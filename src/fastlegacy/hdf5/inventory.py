@@ -32,14 +32,14 @@ def written_frames(stack: Stack) -> NDArray[np.bool_]:
 def _bytes_of(source: StoredDataset) -> int:
     if source.stored_bytes is not None:
         return source.stored_bytes
-    chunk_map = source.core.chunk_map()
+    chunk_map = source.chunk_map()
     return int(chunk_map[1].sum()) if chunk_map else 0
 
 
 def _mark(there: NDArray[np.bool_], part: Part, source: StoredDataset) -> None:
     axes = part.box.axes[:-2]
     places = tuple(slice(a.start, a.start + a.step * a.length, a.step) for a in axes)
-    chunk_map = source.core.chunk_map()
+    chunk_map = source.chunk_map()
     if chunk_map is None:
         there[places] |= source.core.allocated
         return

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,15 +43,21 @@ class DatasetSource:
             if isinstance(link, h5py.ExternalLink):
                 yield from self._elsewhere(context, file, link, path, seen, depth)
             elif isinstance(link, h5py.HardLink):
-                item = group[name]
-                key = (item.file.filename, h5py.h5o.get_info(item.id).addr)
-                if key in seen:
-                    continue
-                seen.add(key)
-                if isinstance(item, h5py.Group):
-                    yield from self._walk(context, file, item, path, seen, depth + 1)
-                elif why := reason(item):
-                    yield path, why
+                yield from self._item(context, group[name], path, seen, depth)
+
+    def _item(
+        self, context: Context, item: Any, path: str, seen: set[Any], depth: int
+    ) -> Iterator[tuple[str, str]]:
+        """What is found at a group or dataset, the first time that it is reached."""
+        file = os.path.realpath(item.file.filename)  # links may have led through several files
+        key = (file, h5py.h5o.get_info(item.id).addr)
+        if key in seen:
+            return
+        seen.add(key)
+        if isinstance(item, h5py.Group):
+            yield from self._walk(context, file, item, path, seen, depth + 1)
+        elif why := reason(item):
+            yield path, why
 
     def _elsewhere(
         self, context: Context, file: str, link: Any, path: str, seen: set[Any], depth: int
@@ -62,10 +69,8 @@ class DatasetSource:
         try:
             with context.open_h5(other) as h5:
                 item = h5.get(link.path)
-                if isinstance(item, h5py.Group):
-                    yield from self._walk(context, other, item, path, seen, depth + 1)
-                elif item is not None and (why := reason(item)):
-                    yield path, why
+                if item is not None:
+                    yield from self._item(context, item, path, seen, depth)
         except FastlegacyError:
             return  # a damaged neighbour does not hide the stacks that are there: opening its url says what is wrong
 

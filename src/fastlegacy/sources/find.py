@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import h5py
 import numpy as np
 
-from fastlegacy.errors import FastlegacyError, NotAStackError, UrlError
+from fastlegacy.errors import FastlegacyError, NotAStackError, SourceError, UrlError
 from fastlegacy.hdf5.files import Context, default_context, stat_source
 from fastlegacy.hdf5.inventory import stored_bytes, written_frames
 from fastlegacy.hdf5.stack import Stack
@@ -117,10 +117,16 @@ def _stacks_of_file(context: Context, file: str) -> Iterator[StackInfo]:
 def _found(context: Context, file: str) -> list[tuple[str, str, str]]:
     """(dataset, convention, why) of all stacks of a file, each dataset once."""
     found: dict[str, tuple[str, str, str]] = {}
-    with context.no_h5_left():
-        for source in plugins("fastlegacy.sources", "SOURCE").values():
-            for path, why in source.find(context, file):
-                found.setdefault(path, (path, source.name, why))
+    try:
+        with context.no_h5_left():
+            for source in plugins("fastlegacy.sources", "SOURCE").values():
+                for path, why in source.find(context, file):
+                    found.setdefault(path, (path, source.name, why))
+    except FastlegacyError:
+        raise
+    except (RuntimeError, OSError, KeyError, ValueError) as exc:
+        hint = "copy the file again from its source, or wait until it is written"
+        raise SourceError(f"HDF5 cannot read it: {exc}", file=file, hint=hint) from exc
     return list(found.values())
 
 

@@ -21,7 +21,7 @@ __all__ = ["Watch"]
 
 _log = logging.getLogger("fastlegacy.mount")
 _INTERVAL_S = 0.25
-_READ_AHEAD_KIB = 1024  # the kernel's 128 KiB would keep but one or two threads busy with decoding
+_READ_AHEAD_KIB = 2048
 
 
 class Watch:
