@@ -3,11 +3,13 @@
 """The codecs of legacy formats whose size depends on the pixels: CBF's byte offset and Esperanto's AGI_BITFIELD.
 
 Both ways, without the GIL, from and to arrays of int32 that lie in one piece. The C is in ``csrc/byteoffset.h`` and
-``csrc/bitfield.h``. Encoding goes over the pixels twice: what it becomes is counted first, and so the bytes that are
-returned are written in their place.
+``csrc/bitfield.h``. Encoding goes over the pixels once, into room for what most images become; only where that is too
+small, it is counted first.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
 from libc.stdint cimport UINT32_MAX, int32_t, int64_t, uint8_t, uint64_t
 
 from fastlegacy._c cimport FL_OK, fl_error, fl_error_clear, fl_error_text, fl_simd_best
@@ -52,14 +54,43 @@ cdef int _check_shape(Py_ssize_t ny, Py_ssize_t nx) except -1:
     return 0
 
 
-cdef bytes _room(int64_t size):
-    return PyBytes_FromStringAndSize(NULL, size)
+# ---------------------------------------------------------------------------------------------------- room
+
+cdef extern from "Python.h":
+    PyObject *_new_bytes "PyBytes_FromStringAndSize"(const char *, Py_ssize_t) except NULL
+    int _resize_bytes "_PyBytes_Resize"(PyObject **, Py_ssize_t) except -1
 
 
-cdef int _check_all_written(int rc, size_t written, size_t size) except -1:
-    if rc != FL_OK or written != size:
-        raise ValueError("the pixels changed while they were encoded; encode a copy of them")
-    return 0
+cdef class _Room:
+    """Bytes that are not whole yet: nobody else has seen them, so they may be written, and cut to what was."""
+
+    cdef PyObject *data
+    cdef size_t size
+
+    def __dealloc__(self):
+        if self.data != NULL:
+            Py_DECREF(<object>self.data)
+
+    cdef uint8_t *make(self, size_t size) except NULL:
+        if self.data != NULL:
+            Py_DECREF(<object>self.data)
+            self.data = NULL
+        self.data = _new_bytes(NULL, size)
+        self.size = size
+        return <uint8_t *>PyBytes_AS_STRING(<object>self.data)
+
+    cdef uint8_t *make_likely(self, size_t pixels) except NULL:
+        return self.make(pixels + pixels // 4 + 512)
+
+    cdef bytes cut(self, int rc, size_t written):
+        if rc != FL_OK:
+            raise ValueError("the pixels changed while they were encoded; encode a copy of them")
+        if written != self.size:
+            _resize_bytes(&self.data, written)
+        data = <bytes>self.data
+        Py_DECREF(data)
+        self.data = NULL
+        return data
 
 
 # ---------------------------------------------------------------------------------------------------- byte offset
@@ -84,16 +115,20 @@ def byte_offset_encode(pixels not None, str simd=None):
     """
     cdef const int32_t[::1] line = _line(pixels)
     cdef int level = _level(simd)
-    cdef size_t size = _byte_offset_size(line, level), written = 0
-    cdef bytes data = _room(size)
-    cdef uint8_t *out = <uint8_t *>PyBytes_AS_STRING(data)
     cdef int64_t n = line.shape[0]
+    if n == 0:
+        return b""
+    cdef _Room room = _Room()
+    cdef uint8_t *out = room.make_likely(n)
+    cdef size_t written = 0
     cdef int rc
-    if n:
+    with nogil:
+        rc = fl_byteoffset_encode(&line[0], n, out, room.size, &written, level)
+    if rc == FL_RANGE:
+        out = room.make(_byte_offset_size(line, level))
         with nogil:
-            rc = fl_byteoffset_encode(&line[0], n, out, size, &written, level)
-        _check_all_written(rc, written, size)
-    return data
+            rc = fl_byteoffset_encode(&line[0], n, out, room.size, &written, level)
+    return room.cut(rc, written)
 
 
 def byte_offset_decode(const uint8_t[::1] data not None, out not None, str simd=None):
@@ -124,6 +159,12 @@ def byte_offset_decode(const uint8_t[::1] data not None, out not None, str simd=
 
 # ---------------------------------------------------------------------------------------------------- AGI_BITFIELD
 
+cdef size_t _check_limit(size_t size) except 0:
+    if size > UINT32_MAX:
+        raise LayoutError("AGI_BITFIELD holds at most 4 GiB of an image", hint="use 4BYTE_LONG")
+    return size
+
+
 def agi_size(const int32_t[:, ::1] pixels not None, str simd=None):
     """Count the bytes that ``agi_encode`` would return, without writing any."""
     cdef int64_t ny = pixels.shape[0], nx = pixels.shape[1]
@@ -142,16 +183,18 @@ def agi_encode(const int32_t[:, ::1] pixels not None, str simd=None):
     """
     cdef int64_t ny = pixels.shape[0], nx = pixels.shape[1]
     cdef int level = _level(simd)
-    cdef size_t size = agi_size(pixels, simd)
-    if size - 4 - 4 * ny > UINT32_MAX:
-        raise LayoutError("AGI_BITFIELD holds at most 4 GiB of an image", hint="use 4BYTE_LONG")
-    cdef bytes data = _room(size)
-    cdef uint8_t *out = <uint8_t *>PyBytes_AS_STRING(data)
+    _check_shape(ny, nx)
+    cdef _Room room = _Room()
+    cdef uint8_t *out = room.make_likely(ny * (nx + 4))
+    cdef size_t written = 0
     cdef int rc
     with nogil:
-        rc = fl_agi_encode(&pixels[0, 0], ny, nx, out, size, level)
-    _check_all_written(rc, size, size)
-    return data
+        rc = fl_agi_encode(&pixels[0, 0], ny, nx, out, room.size, &written, level)
+    if rc == FL_RANGE:
+        out = room.make(_check_limit(agi_size(pixels, simd)))
+        with nogil:
+            rc = fl_agi_encode(&pixels[0, 0], ny, nx, out, room.size, &written, level)
+    return room.cut(rc, written)
 
 
 def agi_encode_rows(const int32_t[:, ::1] pixels not None, uint64_t start=0, str simd=None):
@@ -162,20 +205,18 @@ def agi_encode_rows(const int32_t[:, ::1] pixels not None, uint64_t start=0, str
     """
     cdef int64_t ny = pixels.shape[0], nx = pixels.shape[1]
     cdef int level = _level(simd)
-    cdef size_t size, written = 0
     _check_shape(ny, nx)
+    cdef size_t size, written = 0
     with nogil:
         size = fl_agi_rows_size(&pixels[0, 0], ny, nx, level)
-    if start > UINT32_MAX or start + size > UINT32_MAX:
-        raise LayoutError("AGI_BITFIELD holds at most 4 GiB of an image", hint="use 4BYTE_LONG")
-    cdef bytes data = _room(size), table = _room(4 * ny)
-    cdef uint8_t *out = <uint8_t *>PyBytes_AS_STRING(data)
-    cdef uint8_t *starts = <uint8_t *>PyBytes_AS_STRING(table)
+    _check_limit(min(start, UINT32_MAX) + size)
+    cdef _Room rows = _Room(), table = _Room()
+    cdef uint8_t *out = rows.make(size)
+    cdef uint8_t *starts = table.make(4 * ny)
     cdef int rc
     with nogil:
         rc = fl_agi_encode_rows(&pixels[0, 0], ny, nx, start, out, size, starts, &written, level)
-    _check_all_written(rc, written, size)
-    return data, table
+    return rows.cut(rc, written), table.cut(rc, 4 * ny)
 
 
 def agi_decode(const uint8_t[::1] data not None, int32_t[:, ::1] out not None, str simd=None):

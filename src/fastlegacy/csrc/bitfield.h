@@ -31,28 +31,88 @@ enum {
     FL_AGI_FIELD = 8,               /* differences of a field */
     FL_AGI_STEP = 1 + 16 + 16 * 4,  /* bytes of a group, at most; an escaped number has 5 */
     FL_AGI_ROOM = FL_AGI_STEP + 4,  /* bytes that a step may touch */
-    FL_AGI_PLAIN = 126              /* magnitudes below never need an escape; see fl_agi_magnitude */
+    FL_AGI_PLAIN = 126              /* a field with `any` below has nothing that runs over */
 };
 
 /* ---------------------------------------------------------------- differences and widths */
 
-/* Difference of two pixels less 1: in w bits of two's complement exactly what a field of width w can hold. */
-static inline uint32_t fl_agi_less_one(const int32_t *p)
+/* Two fields. A difference less 1 is, in w bits of two's complement, exactly what a field of width w can hold. */
+typedef struct {
+    uint64_t a, b;  /* the differences less 1, cut to what a signed byte holds, the first in the lowest byte */
+    uint32_t any_a, any_b; /* their bits without the sign (x, or ~x where x < 0), all or-ed together */
+} fl_agi_fields;
+
+static inline int32_t fl_agi_difference(const int32_t *p)
 {
-    return (uint32_t)p[0] - (uint32_t)p[-1] - 1;
+    return (int32_t)((uint32_t)p[0] - (uint32_t)p[-1]);
 }
 
-/* The bits that this needs, without its sign: 2^(w-1) - 1 at most in a field of width w. */
-static inline uint32_t fl_agi_magnitude(uint32_t less_one)
+#if defined(__x86_64__)
+FL_AVX2 static inline fl_agi_fields fl_agi_fold(__m128i cut)
 {
-    return less_one ^ (uint32_t)((int32_t)less_one >> 31);
+    __m128i any = _mm_xor_si128(cut, _mm_cmpgt_epi8(_mm_setzero_si128(), cut));
+    any = _mm_or_si128(any, _mm_srli_epi64(any, 32));
+    any = _mm_or_si128(any, _mm_srli_epi64(any, 16));
+    any = _mm_or_si128(any, _mm_srli_epi64(any, 8));
+    fl_agi_fields f = {(uint64_t)_mm_cvtsi128_si64(cut), (uint64_t)_mm_extract_epi64(cut, 1),
+                       (uint32_t)_mm_extract_epi8(any, 0), (uint32_t)_mm_extract_epi8(any, 8)};
+    return f;
 }
 
-/* Width of a field from all its magnitudes or-ed together. */
-static inline unsigned fl_agi_width(uint32_t magnitudes)
+FL_AVX2 static inline __m256i fl_agi_less_one_avx2(const int32_t *p)
 {
-    unsigned width = 32 - (unsigned)__builtin_clz(magnitudes << 1 | 1);
-    return width < 8 ? width : 8;
+    __m256i left = _mm256_loadu_si256((const __m256i *)(p - 1)), right = _mm256_loadu_si256((const __m256i *)p);
+    return _mm256_add_epi32(_mm256_sub_epi32(right, left), _mm256_set1_epi32(-1));
+}
+
+FL_AVX2 static inline fl_agi_fields fl_agi_fields_avx2(const int32_t *p)
+{
+    __m256i words = _mm256_packs_epi32(fl_agi_less_one_avx2(p), fl_agi_less_one_avx2(p + FL_AGI_FIELD));
+    words = _mm256_permute4x64_epi64(words, 0xD8);
+    return fl_agi_fold(_mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+}
+
+FL_DELTAS512 static inline fl_agi_fields fl_agi_fields_avx512(const int32_t *p)
+{
+    __m512i less_one = _mm512_sub_epi32(_mm512_loadu_si512(p), _mm512_loadu_si512(p - 1));
+    less_one = _mm512_add_epi32(less_one, _mm512_set1_epi32(-1));
+    return fl_agi_fold(_mm512_cvtsepi32_epi8(less_one));
+}
+#endif
+
+static inline uint64_t fl_agi_field_portable(const int32_t *p, uint32_t *any)
+{
+    uint64_t cut = 0;
+    *any = 0;
+    for (int i = 0; i < FL_AGI_FIELD; i++) {
+        int32_t x = (int32_t)((uint32_t)fl_agi_difference(p + i) - 1);
+        x = x < -128 ? -128 : x > 127 ? 127 : x;
+        *any |= (uint32_t)(x < 0 ? ~x : x);
+        cut |= (uint64_t)(uint8_t)x << 8 * i;
+    }
+    return cut;
+}
+
+/* Sixteen differences; p[-1] can be read. */
+FL_BODY fl_agi_fields fl_agi_take_fields(const int32_t *p, int simd)
+{
+#if defined(__x86_64__)
+    if (simd >= FL_SIMD_AVX512)
+        return fl_agi_fields_avx512(p);
+    if (simd >= FL_SIMD_AVX2)
+        return fl_agi_fields_avx2(p);
+#endif
+    (void)simd;
+    fl_agi_fields f;
+    f.a = fl_agi_field_portable(p, &f.any_a);
+    f.b = fl_agi_field_portable(p + FL_AGI_FIELD, &f.any_b);
+    return f;
+}
+
+/* Width of a field. `any` is below 128, because the differences are cut. */
+static inline unsigned fl_agi_width(uint32_t any)
+{
+    return 32 - (unsigned)__builtin_clz(any << 1 | 1);
 }
 
 /* Bytes that run over for one difference, in a field of 8 bits. */
@@ -67,14 +127,9 @@ static inline unsigned fl_agi_escaped_size(int32_t v)
     return v >= -127 && v < 127 ? 1 : v > -32767 && v < 32767 ? 3 : 5;
 }
 
-static inline int32_t fl_agi_difference(const int32_t *p)
-{
-    return (int32_t)((uint32_t)p[0] - (uint32_t)p[-1]);
-}
-
 /* ---------------------------------------------------------------- size */
 
-static size_t fl_agi_field_over(const int32_t *p)
+__attribute__((noinline)) static size_t fl_agi_field_over(const int32_t *p)
 {
     size_t size = 0;
     for (int i = 0; i < FL_AGI_FIELD; i++)
@@ -82,25 +137,16 @@ static size_t fl_agi_field_over(const int32_t *p)
     return size;
 }
 
-FL_BODY uint32_t fl_agi_field_magnitudes(const int32_t *p)
-{
-    uint32_t all = 0;
-    for (int i = 0; i < FL_AGI_FIELD; i++)
-        all |= fl_agi_magnitude(fl_agi_less_one(p + i));
-    return all;
-}
-
 FL_BODY size_t fl_agi_row_size_body(const int32_t *row, int64_t nx, int simd)
 {
-    (void)simd;
     size_t size = fl_agi_escaped_size(row[0]);
     int64_t i = 1;
     for (; i + FL_AGI_GROUP <= nx; i += FL_AGI_GROUP) {
-        uint32_t a = fl_agi_field_magnitudes(row + i), b = fl_agi_field_magnitudes(row + i + FL_AGI_FIELD);
-        size += 1 + fl_agi_width(a) + fl_agi_width(b);
-        if (FL_UNLIKELY(a >= FL_AGI_PLAIN))
+        fl_agi_fields f = fl_agi_take_fields(row + i, simd);
+        size += 1 + fl_agi_width(f.any_a) + fl_agi_width(f.any_b);
+        if (FL_UNLIKELY(f.any_a >= FL_AGI_PLAIN))
             size += fl_agi_field_over(row + i);
-        if (FL_UNLIKELY(b >= FL_AGI_PLAIN))
+        if (FL_UNLIKELY(f.any_b >= FL_AGI_PLAIN))
             size += fl_agi_field_over(row + i + FL_AGI_FIELD);
     }
     for (; i < nx; i++)
@@ -128,58 +174,60 @@ static size_t fl_agi_size(const int32_t *src, int64_t ny, int64_t nx, int simd)
 
 /* ---------------------------------------------------------------- encode */
 
-/* Eight bytes, of which the low `width` bits count, moved together to `width` bytes; the bits above are 0. */
-static inline uint64_t fl_agi_pack(uint64_t x, unsigned width)
+#if defined(__x86_64__)
+FL_DELTAS512 static inline uint64_t fl_agi_pack_bmi2(uint64_t x, uint64_t mask)
+{
+    return _pext_u64(x, mask);
+}
+
+FL_DELTAS512 static inline uint64_t fl_agi_spread_bmi2(uint64_t x, uint64_t mask)
+{
+    return _pdep_u64(x, mask);
+}
+#endif
+
+/* The codes of a field, 8 bytes of which the low `width` bits count, moved together to `width` bytes. */
+FL_BODY uint64_t fl_agi_pack(uint64_t x, unsigned width, int simd)
 {
     uint64_t odd8 = 0xFF00FF00FF00FF00ULL, odd16 = 0xFFFF0000FFFF0000ULL, odd32 = 0xFFFFFFFF00000000ULL;
+#if defined(__x86_64__)
+    if (simd >= FL_SIMD_AVX512) /* not with AVX2: there are processors that take hundreds of cycles for it */
+        return fl_agi_pack_bmi2(x, FL_BYTES((1U << width) - 1));
+#endif
+    (void)simd;
+    x &= FL_BYTES((1U << width) - 1);
     x = (x & ~odd8) | (x & odd8) >> (8 - width);
     x = (x & ~odd16) | (x & odd16) >> (16 - 2 * width);
     return (x & ~odd32) | (x & odd32) >> (32 - 4 * width);
 }
 
-/* The codes of a field from its differences less 1: their low bits with the sign bit turned over. */
-static inline uint64_t fl_agi_codes(uint64_t less_one, unsigned width)
-{
-    return (less_one & FL_BYTES((1U << width) - 1)) ^ FL_BYTES(1U << (width - 1));
-}
-
 /* The codes of a field of 8 bits, and behind `at` what runs over. Returns the end of that. */
-static uint8_t *fl_agi_put_over(const int32_t *p, uint8_t *codes, uint8_t *at)
+__attribute__((noinline)) static uint8_t *fl_agi_put_over(const int32_t *p, uint8_t *codes, uint8_t *at)
 {
     for (int i = 0; i < FL_AGI_FIELD; i++) {
         int32_t d = fl_agi_difference(p + i);
         unsigned over = fl_agi_over(d);
         codes[i] = over ? (uint8_t)(253 + over / 2) : (uint8_t)(d + 127);
-        fl_put_le32(at, (uint32_t)d); /* no jump: the next one writes over what does not count */
+        fl_put_le32(at, (uint32_t)d); /* no jump: the next one goes over what does not count */
         at += over;
     }
     return at;
 }
 
 /* Sixteen differences (p[-1] can be read). Returns the end of their bytes. */
-FL_BODY uint8_t *fl_agi_put_group(const int32_t *p, uint8_t *out)
+FL_BODY uint8_t *fl_agi_put_group(const int32_t *p, uint8_t *out, int simd)
 {
-    uint8_t low[FL_AGI_GROUP];
-    uint32_t a = 0, b = 0;
-    for (int i = 0; i < FL_AGI_FIELD; i++) {
-        uint32_t less_one = fl_agi_less_one(p + i);
-        a |= fl_agi_magnitude(less_one);
-        low[i] = (uint8_t)less_one;
-    }
-    for (int i = FL_AGI_FIELD; i < FL_AGI_GROUP; i++) {
-        uint32_t less_one = fl_agi_less_one(p + i);
-        b |= fl_agi_magnitude(less_one);
-        low[i] = (uint8_t)less_one;
-    }
-    unsigned wa = fl_agi_width(a), wb = fl_agi_width(b);
-    uint8_t *at = out + 1 + wa + wb;
+    fl_agi_fields f = fl_agi_take_fields(p, simd);
+    unsigned wa = fl_agi_width(f.any_a), wb = fl_agi_width(f.any_b);
+    uint8_t *codes_b = out + 1 + wa, *at = codes_b + wb;
     out[0] = (uint8_t)(wb << 4 | wa);
-    fl_put_le64(out + 1, fl_agi_pack(fl_agi_codes(fl_get_le64(low), wa), wa));
-    fl_put_le64(out + 1 + wa, fl_agi_pack(fl_agi_codes(fl_get_le64(low + FL_AGI_FIELD), wb), wb));
-    if (FL_UNLIKELY(a >= FL_AGI_PLAIN))
+    /* a difference less 1 with its sign bit turned over is the code */
+    fl_put_le64(out + 1, fl_agi_pack(f.a ^ FL_BYTES(1U << (wa - 1)), wa, simd));
+    fl_put_le64(codes_b, fl_agi_pack(f.b ^ FL_BYTES(1U << (wb - 1)), wb, simd));
+    if (FL_UNLIKELY(f.any_a >= FL_AGI_PLAIN))
         at = fl_agi_put_over(p, out + 1, at);
-    if (FL_UNLIKELY(b >= FL_AGI_PLAIN))
-        at = fl_agi_put_over(p + FL_AGI_FIELD, out + 1 + wa, at);
+    if (FL_UNLIKELY(f.any_b >= FL_AGI_PLAIN))
+        at = fl_agi_put_over(p + FL_AGI_FIELD, codes_b, at);
     return at;
 }
 
@@ -194,25 +242,24 @@ static inline uint8_t *fl_agi_put_escaped(int32_t v, uint8_t *out)
 FL_BODY int fl_agi_encode_row_body(const int32_t *row, int64_t nx, uint8_t *out, size_t out_size, size_t *written,
                                    int simd)
 {
-    (void)simd;
     uint8_t last[FL_AGI_ROOM]; /* the last steps go by here, and are copied when they fit */
     size_t done = 0;
     *written = 0;
     for (int64_t i = 0; i < nx;) {
-        uint8_t *to = out_size - done >= FL_AGI_ROOM ? out + done : last, *end;
-        int64_t count = i > 0 && nx - i >= FL_AGI_GROUP ? FL_AGI_GROUP : 1;
-        if (FL_LIKELY(count == FL_AGI_GROUP))
-            end = fl_agi_put_group(row + i, to);
-        else
-            end = fl_agi_put_escaped(i == 0 ? row[0] : fl_agi_difference(row + i), to);
-        size_t used = (size_t)(end - to);
-        if (FL_UNLIKELY(to == last)) {
-            if (used > out_size - done)
-                return FL_RANGE;
-            memcpy(out + done, last, used);
-        }
+        if (i > 0)
+            for (; nx - i >= FL_AGI_GROUP && out_size - done >= FL_AGI_ROOM; i += FL_AGI_GROUP)
+                done = (size_t)(fl_agi_put_group(row + i, out + done, simd) - out);
+        if (i == nx)
+            break;
+        int group = i > 0 && nx - i >= FL_AGI_GROUP;
+        uint8_t *end = group ? fl_agi_put_group(row + i, last, simd)
+                             : fl_agi_put_escaped(i == 0 ? row[0] : fl_agi_difference(row + i), last);
+        size_t used = (size_t)(end - last);
+        if (used > out_size - done)
+            return FL_RANGE;
+        memcpy(out + done, last, used);
         done += used;
-        i += count;
+        i += group ? FL_AGI_GROUP : 1;
     }
     *written = done;
     return FL_OK;
@@ -245,23 +292,34 @@ static int fl_agi_encode_rows(const int32_t *src, int64_t rows, int64_t nx, uint
     return FL_OK;
 }
 
-/* A whole image (IN) to the out_size bytes (OUT) that fl_agi_size has counted. */
-static int fl_agi_encode(const int32_t *src, int64_t ny, int64_t nx, uint8_t *out, size_t out_size, int simd)
+/* A whole image (IN) to at most out_size bytes (OUT); FL_RANGE where they are too few. */
+static int fl_agi_encode(const int32_t *src, int64_t ny, int64_t nx, uint8_t *out, size_t out_size, size_t *written,
+                         int simd)
 {
-    size_t table = 4 * (size_t)ny, used;
-    if (out_size < 4 + table || out_size - 4 - table > UINT32_MAX)
+    size_t table = 4 * (size_t)ny, rows;
+    *written = 0;
+    if (out_size < 4 + table)
         return FL_RANGE;
-    size_t rows = out_size - 4 - table;
+    /* the table grows at the end of `out`, until it is known how far the rows go */
+    int rc = fl_agi_encode_rows(src, ny, nx, 0, out + 4, out_size - 4 - table, out + out_size - table, &rows, simd);
+    if (rc != FL_OK || rows > UINT32_MAX)
+        return FL_RANGE;
+    memmove(out + 4 + rows, out + out_size - table, table);
     fl_put_le32(out, (uint32_t)rows);
-    int rc = fl_agi_encode_rows(src, ny, nx, 0, out + 4, rows, out + 4 + rows, &used, simd);
-    return rc == FL_OK && used != rows ? FL_RANGE : rc;
+    *written = 4 + rows + table;
+    return FL_OK;
 }
 
 /* ---------------------------------------------------------------- decode */
 
 /* `width` bytes spread to eight: the reverse of fl_agi_pack. */
-static inline uint64_t fl_agi_spread(uint64_t x, unsigned width)
+FL_BODY uint64_t fl_agi_spread(uint64_t x, unsigned width, int simd)
 {
+#if defined(__x86_64__)
+    if (simd >= FL_SIMD_AVX512)
+        return fl_agi_spread_bmi2(x, FL_BYTES((1U << width) - 1));
+#endif
+    (void)simd;
     uint64_t one = (1ULL << width) - 1, two = (1ULL << 2 * width) - 1, four = (1ULL << 4 * width) - 1;
     x = (x & four) | (x >> 4 * width & four) << 32;
     x = (x & two * 0x0000000100000001ULL) | (x >> 2 * width & two * 0x0000000100000001ULL) << 16;
@@ -288,7 +346,7 @@ static inline uint64_t fl_agi_has_over(uint64_t codes)
 }
 
 /* Eight pixels (OUT) of a field with codes that stand for what ran over at *at (IN), which goes on behind it. */
-static uint32_t fl_agi_take_over(uint64_t codes, uint8_t above, const uint8_t **at, uint32_t base, int32_t *out)
+__attribute__((noinline)) static uint32_t fl_agi_take_over(uint64_t codes, uint8_t above, const uint8_t **at, uint32_t base, int32_t *out)
 {
     for (int i = 0; i < FL_AGI_FIELD; i++, codes >>= 8) {
         uint8_t code = (uint8_t)codes;
@@ -313,7 +371,8 @@ FL_BODY const uint8_t *fl_agi_take_group(const uint8_t *p, uint32_t *base, int32
     if (FL_UNLIKELY(wa > 8 || wb > 8))
         return NULL;
     const uint8_t *at = p + 1 + wa + wb;
-    uint64_t a = fl_agi_spread(fl_get_le64(p + 1), wa), b = fl_agi_spread(fl_get_le64(p + 1 + wa), wb);
+    uint64_t a = fl_agi_spread(fl_get_le64(p + 1), wa, simd);
+    uint64_t b = fl_agi_spread(fl_get_le64(p + 1 + wa), wb, simd);
     uint8_t above_a = fl_agi_above(wa), above_b = fl_agi_above(wb);
     if (FL_UNLIKELY(fl_agi_has_over(a) | fl_agi_has_over(b))) {
         *base = fl_agi_take_over(a, above_a, &at, *base, out);

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: MIT
+"""The cache of chunks: its bound holds, and a chunk that many want is loaded once."""
+
+import gc
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from fastlegacy import _core
+from fastlegacy.errors import DecodeError
+
+SHAPE = (40, 8, 16)
+ARRAY = np.arange(np.prod(SHAPE), dtype="<u4").reshape(SHAPE)
+CHUNK_BYTES = 8 * 16 * 4
+
+
+def stack_of(cache, load, name="p.h5::/d"):
+    dataset = _core.Dataset(name, SHAPE, (1, *SHAPE[1:]), bytes(4), _core.Files(1), cache, "python", loader=load)
+    axes = [(0, 1, n, k, 0, 1) for k, n in enumerate(SHAPE)]
+    return _core.Stack(SHAPE, bytes(4), [(dataset, axes, (0, 0, 0))])
+
+
+def load_frame(number):
+    return np.frombuffer(ARRAY[number].tobytes(), np.uint8)
+
+
+def read(stack, frame):
+    out = np.empty(SHAPE[1:], "<u4")
+    stack.read(frame * 128, out.reshape(-1).view(np.uint8))
+    return out
+
+
+def run_all(work, n):
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+@pytest.mark.parametrize("room", [0, 1, CHUNK_BYTES, 5 * CHUNK_BYTES + 7, 1 << 20])
+def test_bound_holds_under_eight_threads(room):
+    cache = _core.Cache(room)
+    stack = stack_of(cache, load_frame)
+    wrong = []
+
+    def work(seed):
+        frames = np.random.default_rng(seed).integers(0, SHAPE[0], 200)
+        wrong.extend(frame for frame in frames if not np.array_equal(read(stack, frame), ARRAY[frame]))
+
+    run_all(work, 8)
+    assert wrong == []
+    assert cache.used_bytes <= room
+    assert cache.hits + cache.misses == 8 * 200
+    assert cache.used_bytes == min(SHAPE[0], room // CHUNK_BYTES) * CHUNK_BYTES
+
+
+def test_a_chunk_that_many_want_is_loaded_once():
+    calls, gate = [], threading.Barrier(8)
+
+    def load(number):
+        calls.append(number)
+        time.sleep(0.05)
+        return load_frame(number)
+
+    cache = _core.Cache(1 << 20)
+    stack = stack_of(cache, load)
+
+    def work(_):
+        gate.wait()
+        for frame in (3, 5):
+            assert np.array_equal(read(stack, frame), ARRAY[frame])
+
+    run_all(work, 8)
+    assert sorted(calls) == [3, 5]
+    assert (cache.hits, cache.misses) == (14, 2)
+
+
+def test_those_that_wait_for_a_load_that_fails_try_again():
+    calls, gate, errors = [], threading.Barrier(4), []
+
+    def load(number):
+        calls.append(number)
+        time.sleep(0.02)
+        if len(calls) <= 2:
+            raise OSError("not now")
+        return load_frame(number)
+
+    cache = _core.Cache(1 << 20)
+    stack = stack_of(cache, load)
+
+    def work(_):
+        gate.wait()
+        try:
+            assert np.array_equal(read(stack, 3), ARRAY[3])
+        except DecodeError as exc:
+            errors.append(str(exc))
+
+    run_all(work, 4)
+    assert len(errors) == 2
+    assert len(calls) == 3
+    assert cache.used_bytes == CHUNK_BYTES
+
+
+def test_least_recently_used_goes_first():
+    calls = []
+
+    def load(number):
+        calls.append(number)
+        return load_frame(number)
+
+    stack = stack_of(_core.Cache(3 * CHUNK_BYTES), load)
+    for frame in (0, 1, 2, 0, 3, 0, 1):
+        read(stack, frame)
+    assert calls == [0, 1, 2, 3, 1]
+
+
+def test_a_smaller_bound_takes_effect_at_once():
+    cache = _core.Cache(1 << 20)
+    stack = stack_of(cache, load_frame)
+    for frame in range(10):
+        read(stack, frame)
+    assert cache.used_bytes == 10 * CHUNK_BYTES
+    cache.max_bytes = 4 * CHUNK_BYTES + 1
+    assert cache.max_bytes == 4 * CHUNK_BYTES + 1
+    assert cache.used_bytes == 4 * CHUNK_BYTES
+    assert np.array_equal(read(stack, 0), ARRAY[0])
+
+
+def test_chunks_of_a_dataset_that_is_gone_are_forgotten():
+    cache = _core.Cache(1 << 20)
+    kept = stack_of(cache, load_frame)
+    gone = stack_of(cache, load_frame)
+    read(kept, 0)
+    for frame in range(5):
+        read(gone, frame)
+    del gone
+    gc.collect()
+    assert cache.used_bytes == CHUNK_BYTES
+    other = stack_of(cache, lambda number: load_frame(number + 1))
+    assert np.array_equal(read(other, 0), ARRAY[1])
+
+
+def test_datasets_do_not_see_each_others_chunks():
+    cache = _core.Cache(1 << 20)
+    stacks = [stack_of(cache, lambda n, i=i: load_frame((n + i) % 40), f"{i}::/d") for i in range(50)]
+    for i, stack in enumerate(stacks):
+        assert np.array_equal(read(stack, 2), ARRAY[(2 + i) % 40])
+
+
+def test_bounds_that_are_none():
+    for value in (-1, 2**64, "much"):
+        with pytest.raises((OverflowError, TypeError)):
+            _core.Cache(value)
