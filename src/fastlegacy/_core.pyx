@@ -19,6 +19,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset, strdup
 
+import math
 import threading
 
 from fastlegacy._c cimport *
@@ -26,6 +27,10 @@ from fastlegacy._codec cimport Pipeline, exception, raised
 
 
 # ---------------------------------------------------------------------------------------------------- sources
+
+cdef int64_t _LARGEST = 2 ** 62
+"""Bound of everything that is counted here in bytes or pixels: sums of two such numbers still fit."""
+
 
 cdef class Cache:
     """The chunks that are kept, up to a number of bytes."""
@@ -168,7 +173,15 @@ cdef class Dataset:
             raise ValueError("impossible shape or chunk")
         d.id = <uint64_t><uintptr_t>d
         d.name = strdup(name.encode("utf-8", "surrogateescape"))
-        d.kind = {"contiguous": FL_CONTIGUOUS, "chunked": FL_CHUNKED, "memory": FL_MEMORY, "python": FL_BY_PYTHON}[kind]
+        kinds = {"contiguous": FL_CONTIGUOUS, "chunked": FL_CHUNKED, "memory": FL_MEMORY, "python": FL_BY_PYTHON}
+        if kind not in kinds:
+            raise ValueError(f"no such kind of storage: {kind!r}")
+        if kind in ("contiguous", "memory") and any(c != max(1, n) for c, n in zip(chunk, shape)):
+            raise ValueError("a dataset that is not chunked is one chunk of its own shape")
+        if math.prod(chunk) * len(fill) > _LARGEST or math.prod(-(-n // c) for n, c in zip(shape, chunk)) > _LARGEST \
+                or any(n > _LARGEST or c > _LARGEST for n, c in zip(shape, chunk)):
+            raise ValueError("a dataset larger than any file")
+        d.kind = kinds[kind]
         d.ndim = len(shape)
         d.itemsize = len(fill)
         d.chunk_bytes = d.itemsize
@@ -177,8 +190,6 @@ cdef class Dataset:
             d.shape[k], d.chunk[k] = shape[k], chunk[k]
             d.grid[k] = (d.shape[k] + d.chunk[k] - 1) // d.chunk[k]
             d.n_chunks *= d.grid[k]
-            if d.chunk[k] > <int64_t>(1 << 62) // <int64_t>d.chunk_bytes:
-                raise ValueError("a chunk larger than any memory")
             d.chunk_bytes *= d.chunk[k]
         memcpy(d.fill, <const char *>fill, d.itemsize)
         if d.kind in (FL_CONTIGUOUS, FL_CHUNKED) and not 0 <= file < files.files.n:
@@ -270,6 +281,8 @@ cdef class Stack:
         memset(s, 0, sizeof(self.stack))
         if not 2 <= len(shape) <= FL_MAX_AXES or not 0 < len(fill) <= 16 or any(n < 1 for n in shape):
             raise ValueError("impossible shape or fill value")
+        if math.prod(shape) * len(fill) > _LARGEST:
+            raise ValueError("a stack larger than any file")
         s.n_axes = len(shape)
         s.frames = 1
         for k in range(s.n_axes):
@@ -311,6 +324,8 @@ cdef class Stack:
             raise ValueError("a part has as many axes as the stack")
         for k in range(self.stack.n_axes):
             a = &p.axes[k]
+            if any(abs(number) >= 1 << 31 for number in axes[k]):
+                raise ValueError("a part reaches outside the stack")
             a.start, a.step, a.count, a.src_axis, a.src_start, a.src_step = axes[k]
             if a.start < 0 or a.step < 1 or a.count < 1 or a.start + a.step * (a.count - 1) >= self.stack.shape[k]:
                 raise ValueError("a part reaches outside the stack")
@@ -376,6 +391,8 @@ cdef class Stack:
         cdef int rc
         if <size_t>out.shape[0] % self.stack.itemsize:
             raise ValueError("out is not a whole number of pixels")
+        if not 0 <= first_pixel <= _LARGEST:
+            raise IndexError(f"no stack has a pixel {first_pixel}")
         if n == 0:
             return
         fl_error_clear(&error)
@@ -416,21 +433,25 @@ cdef class PieceFile:
             p = &self.file.pieces[self.file.n_pieces]
             p.start = self.file.size
             if kind == "literal":
+                (literal,) = rest
                 p.kind = FL_LITERAL
-                self._literal(p, rest[0])
+                self._literal(p, literal)
             elif kind == "pixels":
+                first, frames, swap = rest
+                if not 0 <= first <= first + frames <= stack.stack.frames:
+                    raise IndexError(f"frames {first} to {first + frames} of a stack of {stack.stack.frames}")
                 p.kind = FL_PIXELS
-                p.first_frame, p.swap = rest[0], bool(rest[2])
-                if not 0 <= p.first_frame <= p.first_frame + rest[1] <= stack.stack.frames:
-                    raise IndexError(f"frames {rest[0]} to {rest[0] + rest[1]} of a stack of {stack.stack.frames}")
-                p.size = rest[1] * frame_bytes
+                p.first_frame, p.size, p.swap = first, frames * frame_bytes, bool(swap)
             elif kind == "padding":
-                p.kind = FL_PADDING
-                p.size, p.value = rest
-                if p.size < 0:
+                size, value = rest
+                if size < 0:
                     raise ValueError("padding of a negative size")
+                p.kind = FL_PADDING
+                p.size, p.value = size, value
             else:
                 raise ValueError(f"no such piece: {kind!r}")
+            if self.file.size > _LARGEST - p.size:
+                raise ValueError("a file larger than any file can be")
             self.file.n_pieces += 1
             self.file.size += p.size
 

@@ -366,10 +366,36 @@ def test_impossible_datasets():
         {"memory": b"123"},
         {"memory": None},
     ]:
-        with pytest.raises(ValueError, match=r"impossible|larger|no such file|shorter"):
+        with pytest.raises(ValueError, match=r"impossible|larger|no such file|shorter|not chunked"):
             dataset(**arguments)
 
 
 def test_nothing_but_gaps():
     stack = _core.Stack((2, 3, 4), b"\x12\x34", [])
     assert read(stack, 5, 19, 2) == b"\x12\x34" * 19
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunk"), [((2**62, 2**62), (1, 1)), ((2**63 - 1, 2), (2**61, 2)), ((2**40, 2**40), (2**40, 2**40))]
+)
+def test_datasets_larger_than_any_file(shape, chunk):
+    with pytest.raises(ValueError, match="larger than any file"):
+        _core.Dataset("a::/d", shape, chunk, b"\0\0\0\0", _core.Files(1), _core.Cache(1), "python")
+
+
+def test_numbers_that_would_run_over():
+    dataset = memory_dataset(numbers((3, 2, 4), "<u2"))
+    with pytest.raises(ValueError, match="larger than any file"):
+        _core.Stack((2**40, 2**40, 4), b"\0\0", [])
+    with pytest.raises(ValueError, match="outside"):
+        _core.Stack((3, 2, 4), b"\0\0", [(dataset, [(0, 2**62, 5, 2, 0, 2**62), *GOOD[1:]], (0, 0, 0))])
+    stack = _core.Stack((3, 2, 4), b"\0\0", [(dataset, GOOD, (0, 0, 0))])
+    with pytest.raises(IndexError):
+        stack.read(2**63 - 1, bytearray(4))
+    with pytest.raises(ValueError, match="any file"):
+        _core.PieceFile(stack, 3 * [("padding", 2**61, 0)])
+
+
+def test_an_unknown_kind_of_storage():
+    with pytest.raises(ValueError, match="storage"):
+        _core.Dataset("a::/d", (2, 2), (2, 2), b"\0", _core.Files(1), _core.Cache(1), "tape")

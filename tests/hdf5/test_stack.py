@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from fastlegacy.errors import NotAStackError, SourceError, UrlError
+from fastlegacy.errors import MountError, NotAStackError, SourceError, UrlError
 from fastlegacy.hdf5.files import Context
 from fastlegacy.hdf5.stack import Stack
 from fastlegacy.model import Geometry
@@ -288,3 +288,19 @@ def test_what_is_no_stack(tmp_path, name):
 def test_a_file_without_a_dataset(tmp_path, url):
     with pytest.raises(UrlError, match="add ::/path"):
         Stack(tmp_path / "a.h5")
+
+
+def test_a_mount_may_not_cover_what_hdf5_itself_has_to_open(tmp_path):
+    """A virtual dataset of another dtype than its source is read by h5py, and the source is named absolutely."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with h5py.File(folder / "source.h5", "w") as file:
+        file["x"] = np.ones((3, 8, 9), np.uint16)
+    layout = h5py.VirtualLayout((3, 8, 9), np.uint32)
+    layout[:] = h5py.VirtualSource(str(folder / "source.h5"), "x", (3, 8, 9))
+    with h5py.File(tmp_path / "master.h5", "w") as file:
+        file.create_virtual_dataset("x", layout)
+    with Stack(tmp_path / "master.h5", "x", context=Context()) as stack:
+        with pytest.raises(MountError, match=r"source\.h5.*through the mount"):
+            stack.redirect(str(folder), "/proc/self/fd/0")
+        assert (stack[2] == 1).all()

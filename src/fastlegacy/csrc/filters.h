@@ -15,6 +15,8 @@
 #define FL_MAX_FILTERS 32  /* H5Z_MAX_NFILTERS */
 #define FL_MAX_CD 64
 #define FL_REVERSE 0x0100u /* H5Z_FLAG_REVERSE */
+#define FL_BLOSC 32001
+#define FL_MOST(expected) (16 * ((expected) + 1024)) /* no filter makes a chunk larger than this */
 
 enum {
     FL_STAGE_BSHUF, FL_STAGE_DEFLATE, FL_STAGE_BZIP2, FL_STAGE_ZSTD, FL_STAGE_SHUFFLE, FL_STAGE_FLETCHER32, FL_STAGE_PLUGIN
@@ -112,7 +114,7 @@ static int fl_stage_unpack(const fl_stage *s, void **buf, size_t *size, size_t e
 {
     /* filters that ran before this one may have made the data larger than a chunk: then try with more room */
     int rc = 1;
-    for (size_t room = expected + 1024; rc == 1 && room <= 16 * (expected + 1024); room *= 4) {
+    for (size_t room = expected + 1024; rc == 1 && room <= FL_MOST(expected); room *= 4) {
         size_t n = 0;
         uint8_t *out = malloc(room);
         if (!out)
@@ -152,7 +154,7 @@ static int fl_stage_bshuf(const fl_stage *s, void **buf, size_t *size, size_t ex
         if (*size < 12)
             return fl_fail(e, FL_CORRUPT, "bitshuffle: shorter than its own head");
         total = (size_t)fl_be64(*buf);
-        if (total > 16 * (expected + 1024))
+        if (total > FL_MOST(expected))
             return fl_fail(e, FL_CORRUPT, "bitshuffle: states another size than the chunk has");
     }
     fl_blocks b;
@@ -172,15 +174,23 @@ static int fl_stage_bshuf(const fl_stage *s, void **buf, size_t *size, size_t ex
     return FL_OK;
 }
 
-static int fl_stage_plugin(const fl_stage *s, void **buf, size_t *size, fl_error *e)
+/* c-blosc believes what the head of a chunk says of its size. Layout of the head: README_CHUNK_FORMAT.rst of c-blosc. */
+static int fl_blosc_head_is_true(const uint8_t *p, size_t size)
+{
+    return size >= 16 && ((size_t)p[12] | (size_t)p[13] << 8 | (size_t)p[14] << 16 | (size_t)p[15] << 24) == size;
+}
+
+static int fl_stage_plugin(const fl_stage *s, void **buf, size_t *size, size_t expected, fl_error *e)
 {
     size_t room = *size;
+    if (s->id == FL_BLOSC && !fl_blosc_head_is_true(*buf, *size))
+        return fl_fail(e, FL_CORRUPT, "blosc: states another size than it has");
     if (s->one_at_a_time)
         pthread_mutex_lock(s->one_at_a_time);
     size_t n = s->plugin(FL_REVERSE, s->n_cd, s->cd, *size, &room, buf);
     if (s->one_at_a_time)
         pthread_mutex_unlock(s->one_at_a_time);
-    if (n == 0) {
+    if (n == 0 || n > FL_MOST(expected)) { /* some give back an error code of their codec as a size */
         char text[60];
         snprintf(text, sizeof text, "HDF5 filter %d refused it", s->id);
         return fl_fail(e, FL_CORRUPT, text);
@@ -205,12 +215,12 @@ static int fl_pipeline_undo(const fl_pipeline *p, uint32_t mask, void **buf, siz
         case FL_STAGE_ZSTD: rc = fl_stage_unpack(s, buf, &size, expected, e); break;
         case FL_STAGE_SHUFFLE: rc = fl_stage_shuffle(s, buf, &size, e); break;
         case FL_STAGE_FLETCHER32: rc = fl_stage_fletcher32(*buf, &size, e); break;
-        case FL_STAGE_PLUGIN: rc = fl_stage_plugin(s, buf, &size, e); break;
+        case FL_STAGE_PLUGIN: rc = fl_stage_plugin(s, buf, &size, expected, e); break;
         default: rc = fl_fail(e, FL_UNSUPPORTED, "");
         }
     }
-    if (rc == FL_OK && size < expected)
-        return fl_fail(e, FL_CORRUPT, "decodes to fewer bytes than the chunk has");
+    if (rc == FL_OK && size != expected)
+        return fl_fail(e, FL_CORRUPT, "does not decode to the size of the chunk");
     return rc;
 }
 

@@ -25,6 +25,7 @@ struct fl_fuse_file_info {
 _Static_assert(sizeof(void *) != 8 || offsetof(struct fl_fuse_file_info, fh) == 24, "libfuse 2's struct differs");
 
 #define FL_NAME 256
+#define FL_PLACE 1024
 #define FL_ERRORS 64 /* errors kept until somebody takes them; later ones are only counted */
 
 typedef struct {
@@ -37,7 +38,7 @@ typedef struct {
     int64_t at;
     uint64_t size;
     fl_error error;
-    char place[FL_NAME]; /* "file::dataset", copied: the dataset may be gone when the log is written */
+    char place[FL_PLACE]; /* "file::dataset", copied: the dataset may be gone when the log is written */
 } fl_failure;
 
 typedef struct {

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -48,6 +49,8 @@ class StoredDataset:
         What it takes in the file; None where the chunk map says it.
     fetch : callable or None
         Gives the chunk map of a chunked dataset that the kernels leave to h5py.
+    opened_by_hdf5 : tuple of str
+        Other files, as they are named in this one, that HDF5 itself opens when h5py reads the dataset.
     """
 
     file: str
@@ -61,6 +64,7 @@ class StoredDataset:
     chunks: tuple[int, ...] | None = None
     stored_bytes: int | None = None
     fetch: Callable[[], ChunkMap] | None = None
+    opened_by_hdf5: tuple[str, ...] = ()
 
     def chunk_map(self) -> ChunkMap | None:
         """Addresses, stored sizes and filter masks of all chunks; None where the dataset is not chunked."""
@@ -114,7 +118,9 @@ def stored_dataset(context: Context, dset: Any, file: str, path: str) -> StoredD
     if plan.pipeline is None or dcpl.get_external_count() or not _is_plain_number(dset):
         chunk = dset.chunks or (1,) * (len(shape) - 2) + whole[-2:]
         plan = Plan(None, ("h5py",) * max(1, len(plan.by)))
+        raw_files = tuple(os.fsdecode(dcpl.get_external(i)[0]) for i in range(dcpl.get_external_count()))
         stored = make(chunk, "python", loader=_loader(context, file, path, chunk))
+        stored = replace(stored, opened_by_hdf5=raw_files)
         return replace(stored, fetch=_chunk_map_fetcher(context, file, path, number)) if dset.chunks else stored
     if layout == h5py.h5d.CONTIGUOUS:
         return make(whole, "contiguous", file=number, address=dset.id.get_offset())
@@ -122,8 +128,8 @@ def stored_dataset(context: Context, dset: Any, file: str, path: str) -> StoredD
     return make(dset.chunks, "chunked", file=number, pipeline=plan.pipeline, chunk_map=fetch)
 
 
-def by_h5py(context: Context, dset: Any, file: str, path: str) -> StoredDataset:
-    """A dataset that h5py has to read, frame by frame: a virtual one that is too odd to be taken apart."""
+def by_h5py(context: Context, dset: Any, file: str, path: str, sources: tuple[str, ...]) -> StoredDataset:
+    """A dataset that h5py has to read, frame by frame: a virtual one, over the source files that it names."""
     shape = tuple(dset.shape)
     chunk = (1,) * (len(shape) - 2) + tuple(max(1, n) for n in shape[-2:])
     core = _core.Dataset(
@@ -136,7 +142,8 @@ def by_h5py(context: Context, dset: Any, file: str, path: str) -> StoredDataset:
         "python",
         loader=_loader(context, file, path, chunk),
     )
-    return StoredDataset(file, path, shape, dset.dtype, fill_bytes(dset), core, Plan(None, ("h5py",)), stored_bytes=0)
+    plan, fill = Plan(None, ("h5py",)), fill_bytes(dset)
+    return StoredDataset(file, path, shape, dset.dtype, fill, core, plan, stored_bytes=0, opened_by_hdf5=sources)
 
 
 def _is_plain_number(dset: Any) -> bool:

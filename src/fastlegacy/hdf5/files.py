@@ -61,9 +61,9 @@ class Context:
         """
         real = self.real_path(path)
         status = stat_source(path, real)
-        self._paths.add(path)
         key = (path, *_identity(status))
         with self._lock:
+            self._paths.add(path)
             if key not in self._numbers:
                 self._numbers[key] = self.files.add(
                     os.fsencode(real), status.st_size, status.st_ino, status.st_mtime_ns
@@ -86,8 +86,8 @@ class Context:
         Files that are known by now are found below the folder through symbolic links too.
         """
         prefix = os.path.realpath(prefix)
-        real = {path: os.path.realpath(path) for path in self._paths}
         with self._lock:
+            real = {path: os.path.realpath(path) for path in self._paths}
             self._redirects[prefix] = replacement
             self._covered.update(
                 (path, replacement + there[len(prefix) :])

@@ -134,7 +134,7 @@ def codec_function(number: int) -> int:
     """Address of the function that decodes a whole chunk of deflate, bzip2 or zstd, 0 where no library has it."""
     if number == ZSTD:
         return block_decoder(3)
-    for name in _LIBRARIES[number]:
+    for name in (*_LIBRARIES[number], *([_plugin_paths()[number]] if number in _plugin_paths() else [])):
         try:
             return _address(ctypes.CDLL(name), {1: "uncompress", 307: "BZ2_bzBuffToBuffDecompress"}[number])
         except OSError:

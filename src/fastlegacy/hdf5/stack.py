@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlegacy import _core
-from fastlegacy.errors import NotAStackError, SourceError, UrlError
+from fastlegacy.errors import MountError, NotAStackError, SourceError, UrlError
 from fastlegacy.hdf5.files import Context, default_context, stat_source
 from fastlegacy.hdf5.mapping import Box, compose, select
 from fastlegacy.hdf5.url import DataUrl, Selection, parse_url
@@ -242,7 +242,23 @@ class Stack(Sequence[Frame]):
     # ------------------------------------------------------------------------------------ life
 
     def redirect(self, prefix: str, replacement: str) -> None:
-        """Open files below a folder by another path to it from now on: a mount is about to cover it."""
+        """Open files below a folder by another path to it from now on: a mount is about to cover it.
+
+        Raises
+        ------
+        MountError
+            If HDF5 itself would open a file below the folder by its absolute name: through the mount, it would wait
+            for ourselves.
+        """
+        below = os.path.realpath(prefix) + os.sep
+        for name in (name for part in self.parts if part.source for name in part.source.opened_by_hdf5):
+            if os.path.isabs(name) and os.path.realpath(name).startswith(below):
+                raise MountError(
+                    f"needs {name}, which HDF5 would have to read through the mount",
+                    file=self._url.file,
+                    dataset=self._url.dataset,
+                    hint="mount another folder than the one that the data are in",
+                )
         self._context.redirect(prefix, replacement)
 
     def end_redirect(self, prefix: str) -> None:

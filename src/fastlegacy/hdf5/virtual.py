@@ -114,7 +114,8 @@ class Resolver:
             except _TooOddError:
                 odd = True  # and on: of the other sources too it has to be known whether they are there
         if odd:
-            whole = by_h5py(self.context, dset, file, path)
+            names = tuple(dict.fromkeys(mapping.file for mapping in _mappings(dset)))
+            whole = by_h5py(self.context, dset, file, path, names)
             parts = [Part(identity(whole.shape), whole)]
         shape = tuple(dset.shape)
         return Resolved(file, path, shape, dset.dtype, fill_bytes(dset), tuple(parts), tuple(dict.fromkeys(missing)))

@@ -45,9 +45,7 @@ class DatasetSource:
             elif isinstance(link, h5py.HardLink):
                 yield from self._item(context, group[name], path, seen, depth)
 
-    def _item(
-        self, context: Context, item: Any, path: str, seen: set[Any], depth: int
-    ) -> Iterator[tuple[str, str]]:
+    def _item(self, context: Context, item: Any, path: str, seen: set[Any], depth: int) -> Iterator[tuple[str, str]]:
         """What is found at a group or dataset, the first time that it is reached."""
         file = os.path.realpath(item.file.filename)  # links may have led through several files
         key = (file, h5py.h5o.get_info(item.id).addr)
