@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A long scan: 100 files of 1000 frames behind one virtual dataset. How soon is it mounted, how soon listed?"""
+"""A long scan, 100 files of 1000 frames behind one virtual dataset: how soon it is mounted, and how soon listed."""
 
 from __future__ import annotations
 
