@@ -28,8 +28,8 @@ from fastlegacy._codec cimport Pipeline, exception, raised
 
 # ---------------------------------------------------------------------------------------------------- sources
 
+# bound of everything that is counted here in bytes or pixels: the sum of two such numbers still fits
 cdef int64_t _LARGEST = 2 ** 62
-"""Bound of everything that is counted here in bytes or pixels: sums of two such numbers still fit."""
 
 
 cdef class Cache:

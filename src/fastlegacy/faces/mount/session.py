@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from fastlegacy.errors import MountError
+from fastlegacy.errors import FastlegacyError, MountError
 from fastlegacy.faces.mount import _refuse
 from fastlegacy.faces.mount.checks import make_ready, remove_made
 from fastlegacy.faces.mount.covered import covered
@@ -116,6 +116,7 @@ class _Server:
 
         self._high = high
         self._folder = folder
+        self._stack = tree.stack
         self._handles = Handles()
         self._ready = threading.Event()
         self._errors: _refuse.StandardError | None = None
@@ -135,7 +136,13 @@ class _Server:
     def serve(self, options: list[str], on_ready: Callable[[], None] | None) -> dict[str, Any]:
         """Mount and serve until the end; return the statistics."""
         start = time.monotonic()
-        with Watch(self._folder, self._handles, self._ready, on_ready):
+
+        def ready() -> None:
+            if on_ready is not None:
+                on_ready()
+            self._fetch_chunk_maps()
+
+        with Watch(self._folder, self._handles, self._ready, ready):
             try:
                 self._run(options)
             except MountError:
@@ -144,6 +151,13 @@ class _Server:
                 # not every fusermount can do it for everybody; it is only a comfort
                 self._run([text for text in options if text != "auto_unmount"])
         return summary(self._operations.counters, self._handles.statistics(), time.monotonic() - start)
+
+    def _fetch_chunk_maps(self) -> None:
+        """Look up where all chunks are while nobody waits for it, rather than when a file is opened first."""
+        try:
+            self._stack.prepare(0, self._stack.facts.shape[0] - 1)
+        except FastlegacyError as error:
+            _log.warning("%s", error)  # the frames concerned are errors when they are read; the others go on
 
     def _run(self, options: list[str]) -> None:
         sys.stderr.flush()
