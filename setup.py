@@ -20,5 +20,5 @@ def extension(name: str) -> Extension:
     )
 
 
-modules = [extension("_codec"), extension("_core")]
+modules = [extension(name) for name in ("_codec", "_core", "_serve", "_encode")]
 setup(ext_modules=cythonize(modules, include_path=["src"], compiler_directives={"language_level": 3}))

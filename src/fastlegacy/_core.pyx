@@ -7,8 +7,8 @@ Design, in three storeys:
 
 a) ``csrc/*.h``: plain C on raw buffers, one theme a file, each building on those before it:
    status, bitshuffle, filters, files, cache, dataset, stack, splice, fuse_ops. Errors by code.
-b) ``_codec.pyx`` and this module: extension types that own the C structs, check what comes in, drop the GIL around
-   the C call and turn codes into the exceptions of ``fastlegacy.errors``.
+b) ``_codec``, this module, ``_serve`` and ``_encode``: extension types that own the C structs, check what comes in,
+   drop the GIL around the C call and turn codes into the exceptions of ``fastlegacy.errors``.
 c) ``fastlegacy.hdf5`` and the faces: everything with names, paths and defaults.
 
 Two hooks lead from C back to Python, and take the GIL for it: ``prepare`` (a dataset's chunk map, once) and ``load``
@@ -23,7 +23,7 @@ import math
 import threading
 
 from fastlegacy._c cimport *
-from fastlegacy._codec cimport Pipeline, exception, raised
+from fastlegacy._codec cimport Pipeline, raised
 
 
 # ---------------------------------------------------------------------------------------------------- sources
@@ -271,10 +271,6 @@ cdef class Stack:
         ``base``: index along each axis of the dataset; bytes instead of a dataset: a constant.
     """
 
-    cdef fl_stack stack
-    cdef Py_ssize_t n_parts
-    cdef list keep
-
     def __cinit__(self, shape, bytes fill not None, parts):
         cdef fl_stack *s = &self.stack
         cdef int k
@@ -414,9 +410,6 @@ cdef class PieceFile:
         ``("literal", bytes)``, ``("pixels", first_frame, frames, swap)`` or ``("padding", size, value)``.
     """
 
-    cdef fl_vfile *file
-    cdef readonly Stack stack
-
     def __cinit__(self, Stack stack not None, pieces):
         cdef int64_t frame_bytes = stack.stack.ny * stack.stack.nx * <int64_t>stack.stack.itemsize
         cdef fl_piece *p
@@ -486,118 +479,3 @@ cdef class PieceFile:
         if n < 0:
             raise raised(&error)
         return n
-
-
-# ---------------------------------------------------------------------------------------------------- mount
-
-cdef class Handles:
-    """The open files of a mount, and the C functions that serve them.
-
-    The four addresses are functions of libfuse 2's operations table. The object, and with it every stack that was
-    opened through it, has to live until the mount has ended.
-    """
-
-    cdef fl_mount *mount
-    cdef set stacks
-
-    def __cinit__(self):
-        self.mount = <fl_mount *>calloc(1, sizeof(fl_mount))
-        if self.mount == NULL:
-            raise MemoryError
-        pthread_mutex_init(&self.mount.lock, NULL)
-        self.stacks = set()
-
-    def __dealloc__(self):
-        # after a lazy unmount libfuse's threads may be gone with handles still open: the counters must stay for them
-        if self.mount != NULL and self.mount.counters.opened == self.mount.counters.releases:
-            pthread_mutex_destroy(&self.mount.lock)
-            free(self.mount)
-
-    @property
-    def read_address(self):
-        return <size_t>&fl_fuse_read
-
-    @property
-    def write_address(self):
-        return <size_t>&fl_fuse_write
-
-    @property
-    def flush_address(self):
-        return <size_t>&fl_fuse_flush
-
-    @property
-    def release_address(self):
-        return <size_t>&fl_fuse_release
-
-    cdef fl_handle *_new(self, str name) except NULL:
-        cdef fl_handle *h = <fl_handle *>calloc(1, sizeof(fl_handle))
-        cdef bytes raw = name.encode("utf-8", "surrogateescape")[: FL_NAME - 1]
-        if h == NULL:
-            raise MemoryError
-        h.mount = self.mount
-        h.fd = -1
-        memcpy(h.name, <const char *>raw, len(raw))
-        FL_ATOMIC_ADD(&self.mount.counters.opened, 1)
-        return h
-
-    def open_virtual(self, PieceFile file not None, str name not None):
-        """A handle on a virtual file: what goes into ``fi.fh``."""
-        cdef fl_handle *h = self._new(name)
-        FL_ATOMIC_ADD(&file.file.users, 1)
-        h.file = file.file
-        self.stacks.add(file.stack)
-        return <uintptr_t>h
-
-    def open_real(self, int fd):
-        """A handle on a file of the real folder. It owns the descriptor from now on."""
-        cdef fl_handle *h = self._new("")
-        h.fd = fd
-        return <uintptr_t>h
-
-    def fd(self, uintptr_t handle):
-        """The descriptor of a real file, -1 of a virtual one."""
-        return (<fl_handle *>handle).fd
-
-    def size(self, uintptr_t handle):
-        """The size of a virtual file, -1 of a real one."""
-        cdef fl_handle *h = <fl_handle *>handle
-        return -1 if h.file == NULL else h.file.size
-
-    def release(self, uintptr_t handle):
-        """Close a handle. In a mount the function at ``release_address`` does it."""
-        FL_ATOMIC_ADD(&self.mount.counters.releases, 1)
-        fl_handle_free(<fl_handle *>handle)
-
-    def statistics(self):
-        """What was served so far: calls, bytes and seconds by operation."""
-        cdef fl_counters *c = &self.mount.counters
-        return {
-            "reads": c.reads, "read_bytes": c.read_bytes, "read_seconds": c.read_ns * 1e-9,
-            "real_reads": c.real_reads, "real_read_bytes": c.real_read_bytes,
-            "writes": c.writes, "write_bytes": c.write_bytes, "write_seconds": c.write_ns * 1e-9,
-            "flushes": c.flushes, "opened": c.opened, "releases": c.releases, "errors": c.errors,
-        }
-
-    def take_errors(self):
-        """Messages of the reads that failed since the last call; of very many only the first."""
-        cdef fl_failure *failures = <fl_failure *>malloc(FL_ERRORS * sizeof(fl_failure))
-        cdef int n, i
-        cdef uint64_t lost
-        if failures == NULL:
-            raise MemoryError
-        with nogil:
-            pthread_mutex_lock(&self.mount.lock)
-            n, lost = self.mount.n_failures, self.mount.lost
-            memcpy(failures, self.mount.failures, n * sizeof(fl_failure))
-            self.mount.n_failures = 0
-            self.mount.lost = 0
-            pthread_mutex_unlock(&self.mount.lock)
-        messages = []
-        for i in range(n):
-            name = failures[i].name.decode("utf-8", "surrogateescape")
-            exc = exception(&failures[i].error, failures[i].place.decode("utf-8", "surrogateescape"))
-            messages.append(f"{name}, bytes {failures[i].at} to {failures[i].at + failures[i].size}: {exc}")
-        free(failures)
-        if lost:
-            messages.append(f"and {lost} more reads that failed")
-        return messages

@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import pytest
 
-from fastlegacy import _core
+from fastlegacy import _core, _serve
 
 SHAPE = (3, 8, 16)
 ARRAY = np.arange(np.prod(SHAPE), dtype="<u2").reshape(SHAPE)
@@ -61,7 +61,7 @@ class Native:
 
 @pytest.fixture
 def handles():
-    return _core.Handles()
+    return _serve.Handles()
 
 
 @pytest.fixture

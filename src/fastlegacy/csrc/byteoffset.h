@@ -206,25 +206,23 @@ static inline size_t fl_bo_take(const uint8_t *p, size_t size, int64_t *d)
 /* Up to 16 pixels (OUT), one by one. Returns their bytes, 0 where something is wrong: see `e`. */
 static size_t fl_bo_take_each(const uint8_t *src, size_t size, int64_t count, int64_t base, int32_t *out, fl_error *e)
 {
-    size_t at = 0;
+    size_t at = 0, used = 1;
     uint64_t beyond = 0; /* not 0 once a pixel has left 32 bits */
     for (int64_t i = 0; i < count; i++) {
-        int64_t d = 0;
-        size_t used = fl_bo_take(src + at, size - at, &d);
-        if (used == 0) {
-            fl_fail(e, FL_CORRUPT, "byte offset: the data end before the image does");
-            return 0;
-        }
+        int64_t d;
+        used = fl_bo_take(src + at, size - at, &d);
+        if (used == 0)
+            break;
+        at += used;
         base = (int64_t)((uint64_t)base + (uint64_t)d);
         beyond |= (uint64_t)base ^ (uint64_t)(int32_t)base;
         out[i] = (int32_t)base;
-        at += used;
     }
-    if (beyond) {
+    if (beyond)
         fl_fail(e, FL_CORRUPT, "byte offset: a pixel is no signed 32-bit number");
-        return 0;
-    }
-    return at;
+    else if (used == 0)
+        fl_fail(e, FL_CORRUPT, "byte offset: the data end before the image does");
+    return beyond || used == 0 ? 0 : at;
 }
 
 /* Bytes or pixels that go through a register at once, the bytes that are read for that, and where a pixel can be so
@@ -288,6 +286,9 @@ FL_DELTAS512 static int64_t fl_bo_take_window_avx512(const uint8_t *src, int64_t
         return 0;
     low = _mm512_maskz_compress_epi8(~behind, _mm512_mask_loadu_epi8(low, escapes, src + 1));
     high = _mm512_maskz_compress_epi8(~behind, _mm512_mask_loadu_epi8(high, escapes, src + 2));
+    __mmask64 smallest = _mm512_cmpeq_epi8_mask(high, _mm512_set1_epi8(-128)); /* may be 80 00 80, if it ends behind */
+    if (_mm512_mask_testn_epi8_mask(smallest, low, low))
+        return 0;
     int64_t count = __builtin_popcountll(~behind);
     uint8_t lows[FL_BO_RUN], highs[FL_BO_RUN];
     _mm512_storeu_si512(lows, low);

@@ -23,7 +23,7 @@
 #if defined(__x86_64__)
 #define FL_AVX2 __attribute__((target("avx2")))
 #define FL_DELTAS512 \
-    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi2,bmi,bmi2,lzcnt,popcnt")))
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi2,bmi2,popcnt")))
 
 /* The level that runs here. Every processor with GFNI in 512 bits has the rest too, but a virtual one may hide some. */
 static inline int fl_deltas_level(int simd)
@@ -31,7 +31,8 @@ static inline int fl_deltas_level(int simd)
     if (simd < FL_SIMD_AVX512)
         return simd;
     int all = __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") &&
-              __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("bmi2");
+              __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("bmi2") &&
+              __builtin_cpu_supports("popcnt");
     return all ? FL_SIMD_AVX512 : FL_SIMD_AVX2;
 }
 
@@ -134,7 +135,6 @@ FL_AVX2 static inline uint32_t fl_sum16_avx2(uint64_t low, uint64_t high, uint32
     return base + (uint32_t)(int16_t)_mm_extract_epi16(upper, 7);
 }
 
-/* One store of a whole cache line, where `out` is aligned: then the line need not be read first. */
 FL_DELTAS512 static inline uint32_t fl_sum16_avx512(uint64_t low, uint64_t high, uint32_t base, int32_t *out)
 {
     __m256i s = fl_sums16(low, high);

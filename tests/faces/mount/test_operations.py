@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from fastlegacy import _core
+from fastlegacy import _serve
 from fastlegacy.errors import DecodeError, FilterError
 from fastlegacy.faces.mount.operations import Operations
 
@@ -22,7 +22,7 @@ VIRTUAL = "/data0001.img"
 def operations(union: SimpleNamespace) -> Operations:
     return Operations(
         union.overlay,
-        _core.Handles(),
+        _serve.Handles(),
         lambda: (os.geteuid(), os.getegid(), os.getpid()),
         kernel_checks=True,
         on_init=lambda: None,
@@ -165,7 +165,7 @@ def test_slots(operations: Operations, union: SimpleNamespace) -> None:
         assert isinstance(getattr(operations, name), int)
     assert operations.access is None
     assert operations.getxattr is None
-    checking = Operations(union.overlay, _core.Handles(), lambda: (0, 0, 0), kernel_checks=False, on_init=lambda: None)
+    checking = Operations(union.overlay, _serve.Handles(), lambda: (0, 0, 0), kernel_checks=False, on_init=lambda: None)
     checking("access", VIRTUAL, os.R_OK)
     with pytest.raises(OSError, match="Read-only"):
         checking("access", VIRTUAL, os.W_OK)
@@ -174,7 +174,7 @@ def test_slots(operations: Operations, union: SimpleNamespace) -> None:
 def test_life(union: SimpleNamespace) -> None:
     happened: list[str] = []
     operations = Operations(
-        union.overlay, _core.Handles(), lambda: (0, 0, 0), kernel_checks=True, on_init=lambda: happened.append("init")
+        union.overlay, _serve.Handles(), lambda: (0, 0, 0), kernel_checks=True, on_init=lambda: happened.append("init")
     )
     (union.folder / "x").touch()
     assert operations("init", "/") is None

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from fastlegacy import _core
+from fastlegacy import _serve
 from fastlegacy.faces.mount.statistics import Counters, report, summary
 
 
@@ -29,7 +29,7 @@ def test_many_threads_count() -> None:
 def test_summary_and_report() -> None:
     counters = Counters()
     counters.add("getattr", 1_000_000_000)
-    native = _core.Handles().statistics() | {
+    native = _serve.Handles().statistics() | {
         "reads": 3,
         "read_bytes": 5_000_000,
         "read_seconds": 2.0,
@@ -48,6 +48,6 @@ def test_summary_and_report() -> None:
 
 
 def test_a_mount_that_nobody_used() -> None:
-    found = summary(Counters(), _core.Handles().statistics(), 1.0)
+    found = summary(Counters(), _serve.Handles().statistics(), 1.0)
     assert found == {"seconds": 1.0, "errors": 0, "operations": {}}
     assert "0 reads failed" in report(found)

@@ -22,7 +22,7 @@ from fastlegacy.faces.mount.statistics import Counters
 from fastlegacy.faces.mount.virtual import OpenableFile
 
 if TYPE_CHECKING:
-    from fastlegacy._core import Handles
+    from fastlegacy._serve import Handles
 
 __all__ = ["FileInfo", "Operations"]
 
@@ -46,7 +46,7 @@ class Operations:
     ----------
     overlay : Overlay
         What is shown.
-    handles : fastlegacy._core.Handles
+    handles : fastlegacy._serve.Handles
         Open files; gives the addresses of the native read, write, flush and release.
     caller : callable
         Returns (uid, gid, pid) of the process whose call is being answered.

@@ -112,7 +112,7 @@ class _Server:
     def __init__(
         self, high: ModuleType, tree: Tree, folder: str, dirfd: int, *, kernel_checks: bool, umask: int
     ) -> None:
-        from fastlegacy._core import Handles
+        from fastlegacy._serve import Handles
 
         self._high = high
         self._folder = folder

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from fastlegacy.faces.mount import mountinfo
 
 if TYPE_CHECKING:
-    from fastlegacy._core import Handles
+    from fastlegacy._serve import Handles
 
 __all__ = ["Watch"]
 
@@ -31,7 +31,7 @@ class Watch:
     ----------
     folder : str
         Where the mount is.
-    handles : fastlegacy._core.Handles
+    handles : fastlegacy._serve.Handles
         Where the messages of failed reads come from.
     ready : threading.Event
         Set by whoever knows that the mount is there.
