@@ -88,6 +88,16 @@ def test_sizes_are_those_of_libfuse(fuse: None) -> None:
     assert high.fuse_file_info.fh.offset == 24
 
 
+def test_stat_is_as_large_as_libfuse_takes_it_for(fuse: None) -> None:
+    high = _refuse.load()
+    original = high.c_stat
+    with _refuse._whole_stat(high):
+        assert ctypes.sizeof(high.c_stat) >= 144  # sizeof(struct stat) on x86-64, the largest there is
+        assert issubclass(high.c_stat, original)  # as the type of libfuse's filler function demands
+        assert high.c_stat(st_ino=7).st_ino == 7
+    assert high.c_stat is original
+
+
 def test_the_codec_takes_any_name() -> None:
     with _refuse.names_codec() as codec:
         for raw in (b"plain", "gr\N{LATIN SMALL LETTER U WITH DIAERESIS}n".encode(), b"\xff\xfe odd"):

@@ -23,6 +23,7 @@ __all__ = ["StandardError", "check_device", "load", "names_codec", "option", "se
 
 _CODEC = "fastlegacy_names"
 _LIBRARY = "libfuse.so.2"
+_STAT_TAIL_BYTES = 128  # more than any platform reserves
 _MISSING_SLOTS = ("poll", "write_buf", "read_buf", "flock", "fallocate")  # libfuse 2.9 has them, refuse 0.0.4 not
 _INSTALL = "install the system package libfuse2 (libfuse2t64 on Debian 13 and Ubuntu 24.04): apt install libfuse2"
 
@@ -128,6 +129,23 @@ def _native_table(high: ModuleType, native: Iterable[str]) -> Iterator[None]:
 
 
 @contextmanager
+def _whole_stat(high: ModuleType) -> Iterator[None]:
+    """Give refuse's ``struct stat`` its full size.
+
+    refuse 0.0.4 leaves out the reserved fields at the end (24 bytes on x86-64). It hands such structures of its own to
+    libfuse when it lists a folder, and libfuse copies the whole of them: from beyond the end of an allocation, which
+    has ended a mount once.
+    """
+    original = high.c_stat
+    tail = {"_fields_": [("reserved_at_the_end", ctypes.c_char * _STAT_TAIL_BYTES)]}
+    high.c_stat = type("c_stat", (original,), tail)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        high.c_stat = original  # type: ignore[attr-defined]
+
+
+@contextmanager
 def signals_for_libfuse() -> Iterator[Callable[[], None]]:
     """Leave SIGINT, SIGTERM and SIGHUP to libfuse, whose handlers end the mount in good order.
 
@@ -217,5 +235,5 @@ def serve(high: ModuleType, operations: Any, folder: str, options: Iterable[str]
     for text in options:
         name, equals, value = text.partition("=")
         keywords[name] = value if equals else True
-    with _native_table(high, native), names_codec() as codec:
+    with _native_table(high, native), _whole_stat(high), names_codec() as codec:
         high.FUSE(operations, folder, raw_fi=True, encoding=codec, foreground=True, **keywords)
