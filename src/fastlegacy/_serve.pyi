@@ -5,6 +5,8 @@ from fastlegacy._core import PieceFile
 
 __test__: dict[str, str]
 
+def stat_bytes() -> int: ...
+
 @final
 class Handles:
     def __new__(cls) -> Self: ...

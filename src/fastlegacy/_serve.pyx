@@ -14,6 +14,16 @@ from fastlegacy._codec cimport exception
 from fastlegacy._core cimport PieceFile
 
 
+cdef extern from "<sys/stat.h>" nogil:
+    struct stat:
+        pass
+
+
+def stat_bytes():
+    """Size of C's ``struct stat`` on this machine."""
+    return sizeof(stat)
+
+
 cdef class Handles:
     """The open files of a mount, and the C functions that serve them.
 

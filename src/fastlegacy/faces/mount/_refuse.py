@@ -23,7 +23,6 @@ __all__ = ["StandardError", "check_device", "load", "names_codec", "option", "se
 
 _CODEC = "fastlegacy_names"
 _LIBRARY = "libfuse.so.2"
-_STAT_TAIL_BYTES = 128  # more than any platform reserves
 _MISSING_SLOTS = ("poll", "write_buf", "read_buf", "flock", "fallocate")  # libfuse 2.9 has them, refuse 0.0.4 not
 _INSTALL = "install the system package libfuse2 (libfuse2t64 on Debian 13 and Ubuntu 24.04): apt install libfuse2"
 
@@ -130,14 +129,17 @@ def _native_table(high: ModuleType, native: Iterable[str]) -> Iterator[None]:
 
 @contextmanager
 def _whole_stat(high: ModuleType) -> Iterator[None]:
-    """Give refuse's ``struct stat`` its full size.
+    """Give refuse's ``struct stat`` its full size, and not a byte more: refuse also clears structures of libfuse's.
 
     refuse 0.0.4 leaves out the reserved fields at the end (24 bytes on x86-64). It hands such structures of its own to
     libfuse when it lists a folder, and libfuse copies the whole of them: from beyond the end of an allocation, which
     has ended a mount once.
     """
+    from fastlegacy._serve import stat_bytes
+
     original = high.c_stat
-    tail = {"_fields_": [("reserved_at_the_end", ctypes.c_char * _STAT_TAIL_BYTES)]}
+    missing = max(0, stat_bytes() - ctypes.sizeof(original))
+    tail = {"_fields_": [("reserved_at_the_end", ctypes.c_char * missing)]}
     high.c_stat = type("c_stat", (original,), tail)  # type: ignore[attr-defined]
     try:
         yield
