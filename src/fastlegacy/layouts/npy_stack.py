@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastlegacy.layouts._checks import ALL_DTYPES, require_dtype
+from fastlegacy.layouts._checks import ALL_DTYPES, require_dtype, require_only_file
 from fastlegacy.layouts.npy import npy_header
 from fastlegacy.model import Literal, Piece, Pixels, StackFacts
 
@@ -31,8 +31,7 @@ class NpyStackLayout:
             If the pixels are not integers or floats of 1, 2, 4 or 8 bytes.
         """
         require_dtype(facts, self.name, self.dtypes)
-        if frame != 0:
-            raise IndexError(f"file {frame} of a whole-stack format, which has only file 0")
+        require_only_file(frame)
         return Literal(npy_header(facts.dtype, facts.shape)), Pixels(0, facts.shape[0])
 
 
