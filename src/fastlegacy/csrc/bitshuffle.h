@@ -287,8 +287,8 @@ static int fl_blocks_shape(fl_blocks *b, size_t total, size_t elem, size_t block
     return FL_OK;
 }
 
-/* The block size in bytes that a compressed chunk states in its head, 0 where it states none. */
-static int fl_blocks_open(fl_blocks *b, const fl_bshuf *f, const uint8_t *data, size_t size, size_t total, fl_error *e)
+/* The shape of a chunk from its head: of `data` only the first 12 bytes are looked at. */
+static int fl_blocks_head(fl_blocks *b, const fl_bshuf *f, const uint8_t *data, size_t size, size_t total, fl_error *e)
 {
     size_t block = f->block ? f->block : fl_bshuf_default_block(f->elem ? f->elem : 1);
     memset(b, 0, sizeof *b);
@@ -316,6 +316,15 @@ static int fl_blocks_open(fl_blocks *b, const fl_bshuf *f, const uint8_t *data, 
         return rc;
     if (b->blocks > size / 4) /* each block has at least its own size: do not believe more, do not allocate for it */
         return fl_fail(e, FL_CORRUPT, "bitshuffle: more blocks than stored bytes");
+    return FL_OK;
+}
+
+/* Where the blocks of a chunk are. */
+static int fl_blocks_open(fl_blocks *b, const fl_bshuf *f, const uint8_t *data, size_t size, size_t total, fl_error *e)
+{
+    int rc = fl_blocks_head(b, f, data, size, total, e);
+    if (rc || f->compression == FL_BSHUF_PLAIN)
+        return rc;
     b->starts = malloc((b->blocks + 1) * sizeof *b->starts);
     if (!b->starts)
         return fl_fail(e, FL_NOMEM, "");
@@ -345,45 +354,58 @@ static void fl_blocks_close(fl_blocks *b)
     b->starts = NULL;
 }
 
-/* Block i (OUT: its bytes). `bits` and `planes` are scratch of block_bytes each. */
-static int fl_block_decode(const fl_blocks *b, const fl_bshuf *f, size_t i, uint8_t *out, uint8_t *bits,
-                           uint8_t *planes, fl_error *e)
+/* A stored block, to `bytes` bytes (OUT). `bits` and `planes` are scratch of as many bytes each. */
+static int fl_block_unpack(const fl_bshuf *f, const uint8_t *src, size_t stored, size_t bytes, uint8_t *out,
+                           uint8_t *bits, uint8_t *planes, fl_error *e)
 {
-    size_t bytes = i + 1 == b->blocks ? b->last_bytes : b->block_bytes;
-    const uint8_t *in;
-    if (!b->starts) {
-        in = b->data + i * b->block_bytes;
-    } else {
-        size_t stored = b->starts[i + 1] - 4 - b->starts[i];
-        const uint8_t *src = b->data + b->starts[i];
-        if (f->compression == FL_BSHUF_LZ4) {
-            if (stored > INT32_MAX || f->lz4((const char *)src, (char *)bits, (int)stored, (int)bytes) != (int)bytes)
-                return fl_fail(e, FL_CORRUPT, "LZ4 block");
-        } else if (f->zstd(bits, bytes, src, stored) != bytes) {
-            return fl_fail(e, FL_CORRUPT, "zstd block");
-        }
-        in = bits;
+    const uint8_t *in = bits;
+    if (f->compression == FL_BSHUF_PLAIN)
+        in = src;
+    else if (f->compression == FL_BSHUF_LZ4) {
+        if (stored > INT32_MAX || f->lz4((const char *)src, (char *)bits, (int)stored, (int)bytes) != (int)bytes)
+            return fl_fail(e, FL_CORRUPT, "LZ4 block");
+    } else if (f->zstd(bits, bytes, src, stored) != bytes) {
+        return fl_fail(e, FL_CORRUPT, "zstd block");
     }
     fl_unbitshuffle(in, bytes / f->elem, f->elem, out, planes, f->simd);
     return FL_OK;
 }
 
+static int fl_block_decode(const fl_blocks *b, const fl_bshuf *f, size_t i, uint8_t *out, uint8_t *bits,
+                           uint8_t *planes, fl_error *e)
+{
+    size_t bytes = i + 1 == b->blocks ? b->last_bytes : b->block_bytes;
+    if (!b->starts)
+        return fl_block_unpack(f, b->data + i * b->block_bytes, bytes, bytes, out, bits, planes, e);
+    size_t stored = b->starts[i + 1] - 4 - b->starts[i];
+    return fl_block_unpack(f, b->data + b->starts[i], stored, bytes, out, bits, planes, e);
+}
+
 #define FL_SCRATCH_ON_STACK 16384
+
+/* Vectors stored across the borders of cache lines take twice as long: where the caller's memory is not aligned (NumPy's
+ * large arrays are not), a block is made in scratch and copied; for the copy the C library has instructions of its own. */
+static inline int fl_is_aligned(const uint8_t *out)
+{
+    return (uintptr_t)out % 64 == 0;
+}
+
+/* Bytes of the largest block: so many does scratch have to have. */
+static inline size_t fl_scratch_bytes(const fl_blocks *b)
+{
+    return b->blocks == 0 ? 0 : b->blocks > 1 ? b->block_bytes : b->last_bytes;
+}
 
 /* Bytes [from, to) of the decoded chunk (OUT: to - from bytes). Only the blocks that hold them are decoded. */
 static int fl_blocks_read(const fl_blocks *b, const fl_bshuf *f, size_t from, size_t to, uint8_t *out, fl_error *e)
 {
     if (from > to || to > b->total)
         return fl_fail(e, FL_RANGE, "range outside the chunk");
-    uint8_t small[3 * FL_SCRATCH_ON_STACK], *bits = small;
-    size_t bb = b->block_bytes, most = b->blocks > 1 ? bb : b->last_bytes;
-    if (most > FL_SCRATCH_ON_STACK && b->blocks) {
-        bits = malloc(3 * most);
-        if (!bits)
-            return fl_fail(e, FL_NOMEM, "");
-    } else {
-        most = FL_SCRATCH_ON_STACK;
-    }
+    uint8_t small[3 * FL_SCRATCH_ON_STACK] __attribute__((aligned(64)));
+    size_t bb = b->block_bytes, most = fl_scratch_bytes(b);
+    uint8_t *bits = most > FL_SCRATCH_ON_STACK ? malloc(3 * most) : small;
+    if (!bits)
+        return fl_fail(e, FL_NOMEM, "");
     uint8_t *planes = bits + most, *whole = planes + most;
     int rc = FL_OK;
     size_t coded = b->total - b->tail_bytes;
@@ -391,7 +413,7 @@ static int fl_blocks_read(const fl_blocks *b, const fl_bshuf *f, size_t from, si
         size_t i = from / bb, start = i * bb;
         size_t end = i + 1 == b->blocks ? coded : start + bb;
         size_t stop = to < end ? to : end;
-        if (from == start && stop == end) {
+        if (from == start && stop == end && (bits != small || fl_is_aligned(out))) {
             rc = fl_block_decode(b, f, i, out, bits, planes, e);
         } else {
             rc = fl_block_decode(b, f, i, whole, bits, planes, e);
@@ -403,6 +425,58 @@ static int fl_blocks_read(const fl_blocks *b, const fl_bshuf *f, size_t from, si
     }
     if (rc == FL_OK && from < to)
         memcpy(out, b->data + b->tail_at + (from - coded), to - from);
+    if (bits != small)
+        free(bits);
+    return rc;
+}
+
+/* Sees to it that the first `upto` bytes of the stored chunk are there. */
+typedef int (*fl_more_fn)(void *from, size_t upto, fl_error *e);
+
+/* A whole compressed chunk of `size` stored bytes (OUT: total bytes), decoded while it comes in: what was just read is
+ * still in the processor's cache, and the chain of blocks is walked only once. */
+static int fl_blocks_stream(const fl_bshuf *f, const uint8_t *data, size_t size, size_t total, uint8_t *out,
+                            fl_more_fn more, void *from, fl_error *e)
+{
+    uint8_t small[3 * FL_SCRATCH_ON_STACK] __attribute__((aligned(64)));
+    fl_blocks b;
+    int rc = more(from, size < 12 ? size : 12, e);
+    if (rc == FL_OK)
+        rc = fl_blocks_head(&b, f, data, size, total, e);
+    if (rc)
+        return rc;
+    size_t at = 12, most = fl_scratch_bytes(&b);
+    uint8_t *bits = most > FL_SCRATCH_ON_STACK ? malloc(2 * most) : small;
+    if (!bits)
+        return fl_fail(e, FL_NOMEM, "");
+    uint8_t *whole = bits == small && !fl_is_aligned(out) ? small + 2 * FL_SCRATCH_ON_STACK : NULL;
+    for (size_t i = 0; i < b.blocks && rc == FL_OK; i++) {
+        size_t bytes = i + 1 == b.blocks ? b.last_bytes : b.block_bytes, stored;
+        if (size - at < 4)
+            rc = fl_fail(e, FL_CORRUPT, "bitshuffle: a block reaches beyond the chunk");
+        else
+            rc = more(from, at + 4, e);
+        if (rc)
+            break;
+        stored = fl_be32(data + at);
+        at += 4;
+        if (stored > size - at)
+            rc = fl_fail(e, FL_CORRUPT, "bitshuffle: a block reaches beyond the chunk");
+        else
+            rc = more(from, at + stored, e);
+        if (rc == FL_OK)
+            rc = fl_block_unpack(f, data + at, stored, bytes, whole ? whole : out, bits, bits + most, e);
+        if (rc == FL_OK && whole)
+            memcpy(out, whole, bytes);
+        at += stored;
+        out += bytes;
+    }
+    if (rc == FL_OK && size - at < b.tail_bytes)
+        rc = fl_fail(e, FL_CORRUPT, "bitshuffle: the last elements are missing");
+    if (rc == FL_OK)
+        rc = more(from, at + b.tail_bytes, e);
+    if (rc == FL_OK)
+        memcpy(out, data + at, b.tail_bytes);
     if (bits != small)
         free(bits);
     return rc;

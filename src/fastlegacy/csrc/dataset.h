@@ -119,21 +119,48 @@ static int fl_chunk_cached(fl_dataset *d, int64_t chunk, size_t from, size_t to,
     return rc;
 }
 
+#define FL_STEP 262144 /* bytes of a stored chunk that are read at a time, to be decoded while they are in the L2 cache */
+
+typedef struct {
+    const fl_dataset *dataset;
+    int64_t chunk;
+    uint8_t *data;
+    size_t have;
+} fl_coming;
+
+static int fl_chunk_more(void *from, size_t upto, fl_error *e)
+{
+    fl_coming *c = from;
+    const fl_dataset *d = c->dataset;
+    int rc = FL_OK;
+    while (c->have < upto && rc == FL_OK) {
+        size_t left = d->sizes[c->chunk] - c->have, step = left < FL_STEP ? left : FL_STEP;
+        rc = fl_files_read(d->files, d->file, c->data + c->have, step, d->addresses[c->chunk] + c->have, e);
+        c->have += step;
+    }
+    return rc;
+}
+
 /* A whole chunk that is not in the cache goes past it: it would push out what others still need. */
 static int fl_chunk_whole_blocks(fl_dataset *d, int64_t chunk, uint8_t *out, fl_error *e)
 {
     size_t stored = d->sizes[chunk], room;
-    uint8_t *raw = fl_cache_buffer(d->cache, stored, &room);
-    if (!raw)
+    fl_coming coming = {d, chunk, fl_cache_buffer(d->cache, stored, &room), 0};
+    if (!coming.data)
         return fl_fail(e, FL_NOMEM, "");
-    fl_blocks b = {.starts = NULL};
-    int rc = fl_chunk_read_raw(d, chunk, raw, e);
-    if (rc == FL_OK)
-        rc = fl_blocks_open(&b, &d->pipeline.stages[0].bshuf, raw, stored, d->chunk_bytes, e);
-    if (rc == FL_OK)
-        rc = fl_blocks_read(&b, &d->pipeline.stages[0].bshuf, 0, d->chunk_bytes, out, e);
-    fl_blocks_close(&b);
-    fl_cache_give_back(d->cache, raw, room);
+    const fl_bshuf *f = &d->pipeline.stages[0].bshuf;
+    int rc;
+    if (f->compression == FL_BSHUF_PLAIN) {
+        fl_blocks b;
+        rc = fl_chunk_more(&coming, stored, e);
+        if (rc == FL_OK)
+            rc = fl_blocks_open(&b, f, coming.data, stored, d->chunk_bytes, e);
+        if (rc == FL_OK)
+            rc = fl_blocks_read(&b, f, 0, d->chunk_bytes, out, e);
+    } else {
+        rc = fl_blocks_stream(f, coming.data, stored, d->chunk_bytes, out, fl_chunk_more, &coming, e);
+    }
+    fl_cache_give_back(d->cache, coming.data, room);
     return rc;
 }
 
