@@ -64,7 +64,9 @@ static inline size_t fl_stride(const fl_dataset *d, int axis)
 typedef struct {
     const fl_part *part;
     int64_t y0, y1, x0, x1;
-    int64_t index[FL_MAX_DIMS]; /* of (y0, x0) in the dataset */
+    int64_t chunk;  /* its number */
+    size_t element; /* the one of (y0, x0) in the chunk */
+    size_t sy, sx;  /* elements from row to row, and from column to column */
 } fl_tile;
 
 /* Where the place (y, x) of a part lies in the frame, counted in pixels. */
@@ -101,16 +103,13 @@ static void fl_copy_row(uint8_t *out, size_t out_step, const uint8_t *in, size_t
 }
 
 /* One row of a tile at a time: where the rows of a chunk lie far from each other. */
-static int fl_tile_by_rows(const fl_stack *s, const fl_tile *t, int64_t chunk, size_t element, int64_t from, int64_t to,
-                           uint8_t *out, fl_error *e)
+static int fl_tile_by_rows(const fl_stack *s, const fl_tile *t, int64_t from, int64_t to, uint8_t *out, fl_error *e)
 {
     fl_dataset *d = t->part->dataset;
-    const fl_axis *ay = &t->part->axes[s->n_axes - 2], *ax = ay + 1;
+    const fl_axis *ax = &t->part->axes[s->n_axes - 1];
     size_t z = s->itemsize;
-    size_t sy = ay->src_axis < 0 ? 0 : fl_stride(d, ay->src_axis) * (size_t)ay->src_step;
-    size_t sx = ax->src_axis < 0 ? 0 : fl_stride(d, ax->src_axis) * (size_t)ax->src_step;
-    size_t most = (size_t)(t->x1 - t->x0 - 1) * sx + 1;
-    int direct = sx == 1 && ax->step == 1;
+    size_t most = (size_t)(t->x1 - t->x0 - 1) * t->sx + 1;
+    int direct = t->sx == 1 && ax->step == 1;
     uint8_t *row = direct ? NULL : malloc(most * z);
     if (!direct && !row)
         return fl_fail(e, FL_NOMEM, "");
@@ -120,38 +119,36 @@ static int fl_tile_by_rows(const fl_stack *s, const fl_tile *t, int64_t chunk, s
         fl_clip_row(s, t, y, from, to, &x0, &x1);
         if (x0 >= x1)
             continue;
-        size_t at = element + (size_t)(y - t->y0) * sy + (size_t)(x0 - t->x0) * sx;
-        size_t n = (size_t)(x1 - x0 - 1) * sx + 1;
+        size_t at = t->element + (size_t)(y - t->y0) * t->sy + (size_t)(x0 - t->x0) * t->sx;
+        size_t n = (size_t)(x1 - x0 - 1) * t->sx + 1;
         uint8_t *to_here = out + (size_t)(fl_pixel(s, t->part, y, x0) - from) * z;
-        rc = fl_chunk_read(d, chunk, at * z, (at + n) * z, direct ? to_here : row, e);
+        rc = fl_chunk_read(d, t->chunk, at * z, (at + n) * z, direct ? to_here : row, e);
         if (rc == FL_OK && !direct)
-            fl_copy_row(to_here, (size_t)ax->step, row, sx, x1 - x0, z);
+            fl_copy_row(to_here, (size_t)ax->step, row, t->sx, x1 - x0, z);
     }
     free(row);
     return rc;
 }
 
 /* All rows of a tile in one go: decode from its first to its last element, then lay the rows where they belong. */
-static int fl_tile_at_once(const fl_stack *s, const fl_tile *t, int64_t chunk, size_t element, size_t first,
-                           size_t last, int64_t from, int64_t to, uint8_t *out, fl_error *e)
+static int fl_tile_at_once(const fl_stack *s, const fl_tile *t, size_t first, size_t last, int64_t from, int64_t to,
+                           uint8_t *out, fl_error *e)
 {
     fl_dataset *d = t->part->dataset;
-    const fl_axis *ay = &t->part->axes[s->n_axes - 2], *ax = ay + 1;
+    const fl_axis *ax = &t->part->axes[s->n_axes - 1];
     size_t z = s->itemsize;
-    size_t sy = ay->src_axis < 0 ? 0 : fl_stride(d, ay->src_axis) * (size_t)ay->src_step;
-    size_t sx = ax->src_axis < 0 ? 0 : fl_stride(d, ax->src_axis) * (size_t)ax->src_step;
     uint8_t *rows = malloc((last - first) * z);
     if (!rows)
         return fl_fail(e, FL_NOMEM, "");
-    int rc = fl_chunk_read(d, chunk, first * z, last * z, rows, e);
+    int rc = fl_chunk_read(d, t->chunk, first * z, last * z, rows, e);
     for (int64_t y = t->y0; y < t->y1 && rc == FL_OK; y++) {
         int64_t x0, x1;
         fl_clip_row(s, t, y, from, to, &x0, &x1);
         if (x0 >= x1)
             continue;
-        size_t at = element + (size_t)(y - t->y0) * sy + (size_t)(x0 - t->x0) * sx;
+        size_t at = t->element + (size_t)(y - t->y0) * t->sy + (size_t)(x0 - t->x0) * t->sx;
         fl_copy_row(out + (size_t)(fl_pixel(s, t->part, y, x0) - from) * z, (size_t)ax->step, rows + (at - first) * z,
-                    sx, x1 - x0, z);
+                    t->sx, x1 - x0, z);
     }
     free(rows);
     return rc;
@@ -161,27 +158,24 @@ static int fl_tile_read(const fl_stack *s, const fl_tile *t, int64_t from, int64
 {
     fl_dataset *d = t->part->dataset;
     const fl_axis *ay = &t->part->axes[s->n_axes - 2], *ax = ay + 1;
-    size_t sy = ay->src_axis < 0 ? 0 : fl_stride(d, ay->src_axis) * (size_t)ay->src_step;
-    size_t sx = ax->src_axis < 0 ? 0 : fl_stride(d, ax->src_axis) * (size_t)ax->src_step;
-    int64_t chunk, rows = 0, first_pixel = 0;
-    size_t element, z = s->itemsize, wanted = 0, first = SIZE_MAX, last = 0;
-    fl_locate(d, t->index, &chunk, &element);
-    if (sx == 1 && ax->step == 1 && ay->step == 1 && t->x1 - t->x0 == s->nx && sy == (size_t)s->nx) {
+    int64_t rows = 0, first_pixel = 0;
+    size_t z = s->itemsize, wanted = 0, first = SIZE_MAX, last = 0;
+    if (t->sx == 1 && ax->step == 1 && ay->step == 1 && t->x1 - t->x0 == s->nx && t->sy == (size_t)s->nx) {
         /* whole rows, one after the other on both sides: the very bytes that are asked for */
         int64_t start = fl_pixel(s, t->part, t->y0, 0), stop = fl_pixel(s, t->part, t->y1, 0);
         int64_t a = from > start ? from : start, b = to < stop ? to : stop;
         if (a >= b)
             return FL_OK;
-        first = element + (size_t)(a - start);
-        return fl_chunk_read(d, chunk, first * z, (first + (size_t)(b - a)) * z, out + (size_t)(a - from) * z, e);
+        first = t->element + (size_t)(a - start);
+        return fl_chunk_read(d, t->chunk, first * z, (first + (size_t)(b - a)) * z, out + (size_t)(a - from) * z, e);
     }
     for (int64_t y = t->y0; y < t->y1; y++) { /* from which element to which? The axes may come in any order */
         int64_t x0, x1;
         fl_clip_row(s, t, y, from, to, &x0, &x1);
         if (x0 >= x1)
             continue;
-        size_t row = element + (size_t)(y - t->y0) * sy, a = row + (size_t)(x0 - t->x0) * sx;
-        size_t b = row + (size_t)(x1 - 1 - t->x0) * sx + 1;
+        size_t row = t->element + (size_t)(y - t->y0) * t->sy, a = row + (size_t)(x0 - t->x0) * t->sx;
+        size_t b = row + (size_t)(x1 - 1 - t->x0) * t->sx + 1;
         if (rows++ == 0)
             first_pixel = fl_pixel(s, t->part, y, x0);
         first = a < first ? a : first;
@@ -190,11 +184,11 @@ static int fl_tile_read(const fl_stack *s, const fl_tile *t, int64_t from, int64
     }
     if (rows == 0)
         return FL_OK;
-    if (rows == 1 && sx == 1 && ax->step == 1)
-        return fl_chunk_read(d, chunk, first * z, last * z, out + (size_t)(first_pixel - from) * z, e);
+    if (rows == 1 && t->sx == 1 && ax->step == 1)
+        return fl_chunk_read(d, t->chunk, first * z, last * z, out + (size_t)(first_pixel - from) * z, e);
     if (d->kind == FL_CONTIGUOUS && last - first > 4 * wanted + 65536)
-        return fl_tile_by_rows(s, t, chunk, element, from, to, out, e);
-    return fl_tile_at_once(s, t, chunk, element, first, last, from, to, out, e);
+        return fl_tile_by_rows(s, t, from, to, out, e);
+    return fl_tile_at_once(s, t, first, last, from, to, out, e);
 }
 
 /* The end of the run of places from `i` on that lie in the same chunk as place i along an axis. */
@@ -242,16 +236,21 @@ static int fl_part_read(const fl_stack *s, const fl_part *p, const int64_t *inde
     int64_t y_end = fl_first_at(ay->start, ay->step, (to - 1) / s->nx + 1);
     if (y_end > ay->count)
         y_end = ay->count;
+    int64_t here[FL_MAX_DIMS];
+    memcpy(here, index, sizeof here);
+    fl_tile t = {.part = p};
+    t.sy = ay->src_axis < 0 ? 0 : fl_stride(d, ay->src_axis) * (size_t)ay->src_step;
+    t.sx = ax->src_axis < 0 ? 0 : fl_stride(d, ax->src_axis) * (size_t)ax->src_step;
     while (y < y_end && rc == FL_OK) {
         int64_t y1 = fl_same_chunk(d, ay, y, y_end);
         for (int64_t x = 0; x < ax->count && rc == FL_OK;) {
             int64_t x1 = fl_same_chunk(d, ax, x, ax->count);
-            fl_tile t = {.part = p, .y0 = y, .y1 = y1, .x0 = x, .x1 = x1};
-            memcpy(t.index, index, sizeof t.index);
+            t.y0 = y, t.y1 = y1, t.x0 = x, t.x1 = x1;
             if (ay->src_axis >= 0)
-                t.index[ay->src_axis] = ay->src_start + ay->src_step * y;
+                here[ay->src_axis] = ay->src_start + ay->src_step * y;
             if (ax->src_axis >= 0)
-                t.index[ax->src_axis] = ax->src_start + ax->src_step * x;
+                here[ax->src_axis] = ax->src_start + ax->src_step * x;
+            fl_locate(d, here, &t.chunk, &t.element);
             rc = fl_tile_read(s, &t, from, to, out, e);
             x = x1;
         }
