@@ -44,7 +44,7 @@ class Context:
         self.max_open = max_open or max(2, min(_MOST_OPEN, limit // 8))
         self.cache = _core.Cache(cache_bytes)
         self.files = _core.Files(self.max_open)
-        self._numbers: dict[tuple[str, int, int, int], int] = {}
+        self._numbers: dict[str, dict[tuple[int, int, int], int]] = {}  # path -> each file it has been -> number
         self._redirects: dict[str, str] = {}
         self._covered: dict[str, str] = {}
         self._paths: set[str] = set()
@@ -61,14 +61,13 @@ class Context:
         """
         real = self.real_path(path)
         status = stat_source(path, real)
-        key = (path, *_identity(status))
+        identity = _identity(status)
         with self._lock:
             self._paths.add(path)
-            if key not in self._numbers:
-                self._numbers[key] = self.files.add(
-                    os.fsencode(real), status.st_size, status.st_ino, status.st_mtime_ns
-                )
-            return self._numbers[key]
+            numbers = self._numbers.setdefault(path, {})
+            if identity not in numbers:
+                numbers[identity] = self.files.add(os.fsencode(real), *identity)
+            return numbers[identity]
 
     def real_path(self, path: str) -> str:
         """By which path a file is opened: another one while a mount covers the folder that it is in."""
@@ -106,16 +105,16 @@ class Context:
             self._rename_all()
 
     def _rename_all(self) -> None:
-        for (path, *_), number in self._numbers.items():
-            self.files.rename(number, os.fsencode(self.real_path(path)))
+        for path, numbers in self._numbers.items():
+            for number in numbers.values():
+                self.files.rename(number, os.fsencode(self.real_path(path)))
         self.close_h5()
 
     def close_idle(self, paths: Iterable[str]) -> None:
         """Close some of the plain files, except those that are being read; they are opened again when needed."""
-        wanted = set(paths)
         with self._lock:
-            for (path, *_), number in self._numbers.items():
-                if path in wanted:
+            for path in paths:
+                for number in self._numbers.get(path, {}).values():
                     self.files.close_idle(number)
 
     @contextmanager
