@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -134,12 +134,22 @@ def codec_function(number: int) -> int:
     """Address of the function that decodes a whole chunk of deflate, bzip2 or zstd, 0 where no library has it."""
     if number == ZSTD:
         return block_decoder(3)
-    for name in (*_LIBRARIES[number], *([_plugin_paths()[number]] if number in _plugin_paths() else [])):
+    symbol = {1: "uncompress", 307: "BZ2_bzBuffToBuffDecompress"}[number]
+    for name in _libraries(number):
         try:
-            return _address(ctypes.CDLL(name), {1: "uncompress", 307: "BZ2_bzBuffToBuffDecompress"}[number])
+            address = _address(ctypes.CDLL(name), symbol)
         except OSError:
             continue
+        if address:
+            return address
     return 0
+
+
+def _libraries(number: int) -> Iterator[str]:
+    """Libraries that may have a codec: the system's, then hdf5plugin's own, which is imported only then."""
+    yield from _LIBRARIES[number]
+    if number in _plugin_paths():
+        yield _plugin_paths()[number]
 
 
 @cache
