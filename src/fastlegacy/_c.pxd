@@ -169,6 +169,7 @@ cdef extern from "stack.h" nogil:
         int64_t *bounds
         int64_t *first
         int64_t *members
+    void fl_members_at(const fl_stack *, int64_t, int64_t *, int64_t *)
     int fl_stack_read(const fl_stack *, int64_t, int64_t, uint8_t *, fl_error *)
 
 cdef extern from "splice.h" nogil:

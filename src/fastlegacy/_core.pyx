@@ -370,15 +370,19 @@ cdef class Stack:
     def prepare(self, int64_t first, int64_t last):
         """Fetch the chunk maps of the parts between two places along the first axis (both inclusive)."""
         cdef fl_stack *s = &self.stack
-        cdef int64_t i, j
+        cdef int64_t j, begin, end, unused
         cdef Dataset dataset
-        for i in range(s.n_bounds - 1):
-            if s.bounds[i] > last or s.bounds[i + 1] <= first:
-                continue
-            for j in range(s.first[i], s.first[i + 1]):
-                if s.parts[s.members[j]].dataset != NULL and not s.parts[s.members[j]].dataset.ready:
-                    dataset = <Dataset>s.parts[s.members[j]].dataset.owner
-                    dataset.prepare()
+        if s.n_bounds == 0:
+            return
+        first, last = max(first, s.bounds[0]), min(last, s.bounds[s.n_bounds - 1] - 1)
+        if first > last:
+            return
+        fl_members_at(s, first, &begin, &unused)
+        fl_members_at(s, last, &unused, &end)
+        for j in range(begin, end):
+            if s.parts[s.members[j]].dataset != NULL and not s.parts[s.members[j]].dataset.ready:
+                dataset = <Dataset>s.parts[s.members[j]].dataset.owner
+                dataset.prepare()
 
     def read(self, int64_t first_pixel, uint8_t[::1] out not None):
         """Fill ``out`` with pixels, from the given one on, counted through all frames."""
