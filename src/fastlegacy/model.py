@@ -4,16 +4,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
+from fastlegacy.pixels import Code, Coded, Form, PixelPolicy
+
 __all__ = [
+    "CodedPixels",
     "Geometry",
     "Layout",
     "Literal",
+    "Option",
     "Padding",
     "Piece",
     "Pixels",
@@ -41,6 +46,20 @@ class Geometry:
         Pixel size along the fast and the slow axis.
     run : int or None
         Run number that some formats put into names and headers.
+    saturation_counts : int or None
+        The largest value that a pixel can be trusted with.
+    detector : str or None
+        Name and serial number of the detector.
+    sensor_material : str or None
+        Such as ``"Si"`` or ``"CdTe"``.
+    sensor_thickness_m, threshold_ev, period_s : float or None
+        Thickness of the sensor, energy threshold of the counter, time from frame to frame.
+    title : str or None
+        What the user calls the measurement.
+    start_time : str or None
+        When it began, as ISO 8601.
+    motors, counters : mapping of str to (float, or sequence of float with one value for each frame)
+        Positions and readings by their mnemonics.
     origin : mapping of str to str
         Where each value came from: name of the attribute -> "command line", "HDF5", ...
     """
@@ -55,6 +74,16 @@ class Geometry:
     pixel_x_m: float | None = None
     pixel_y_m: float | None = None
     run: int | None = None
+    saturation_counts: int | None = None
+    detector: str | None = None
+    sensor_material: str | None = None
+    sensor_thickness_m: float | None = None
+    threshold_ev: float | None = None
+    period_s: float | None = None
+    title: str | None = None
+    start_time: str | None = None
+    motors: Mapping[str, float | Sequence[float]] = field(default_factory=dict)
+    counters: Mapping[str, float | Sequence[float]] = field(default_factory=dict)
     origin: Mapping[str, str] = field(default_factory=dict)
 
     def angle_deg(self, frame: int) -> float | None:
@@ -73,14 +102,18 @@ class StackFacts:
     url : str
         ``file.h5::/path``.
     shape : tuple of int
-        (frames, ny, nx): ny rows (slow), nx columns (fast).
+        (frames, ny, nx): ny rows (slow), nx columns (fast), after binning and turning.
     leading_shape : tuple of int
         The dataset's axes before (ny, nx) as they are in HDF5; their product is the number of frames.
     dtype : numpy.dtype
-        As stored, byte order included.
+        Of the pixels before the layout's form is applied, byte order included: as stored, unless they are binned.
     mtime_ns : int
         Newest modification time of the files behind the stack, nanoseconds since 1970.
     geometry : Geometry
+    policy : PixelPolicy
+        What the user wants of pixels.
+    options : mapping
+        Options of the layout, each with a value: what the user gave, else the default.
     """
 
     url: str
@@ -89,6 +122,8 @@ class StackFacts:
     dtype: np.dtype[np.generic]
     mtime_ns: int = 0
     geometry: Geometry = Geometry()
+    policy: PixelPolicy = field(default_factory=PixelPolicy)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def frame_bytes(self) -> int:
@@ -149,14 +184,30 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """All pixels of ``frames`` frames from ``first`` on, C order, in the given byte order.
+    """All pixels of ``frames`` frames from ``first`` on, C order.
 
-    ``byteorder`` is ``"<"``, ``">"`` or ``"|"`` (as the stack has it).
+    Attributes
+    ----------
+    first, frames : int
+    byteorder : str
+        ``"<"``, ``">"`` or ``"|"`` (as the stack has it); without a form.
+    form : Form or None
+        What becomes of each pixel; None: its value as it is.
     """
 
     first: int
     frames: int = 1
     byteorder: str = "|"
+    form: Form | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CodedPixels:
+    """One frame through a codec: as many bytes as was measured."""
+
+    frame: int
+    code: Code
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +218,7 @@ class Padding:
     value: int = 0
 
 
-Piece = Literal | Pixels | Padding
+Piece = Literal | Pixels | CodedPixels | Padding
 
 
 def piece_size(piece: Piece, facts: StackFacts) -> int:
@@ -175,14 +226,38 @@ def piece_size(piece: Piece, facts: StackFacts) -> int:
     match piece:
         case Literal(data):
             return len(data)
-        case Pixels(frames=frames):
+        case Pixels(frames=frames, form=None):
             return frames * facts.frame_bytes
-        case Padding(size=size):
+        case Pixels(frames=frames, form=form) if form is not None:
+            return frames * form.shape[0] * form.shape[1] * np.dtype(form.dtype).itemsize
+        case CodedPixels(size=size) | Padding(size=size):
             return size
+    raise TypeError(f"{piece!r} is no piece of a file")
 
 
-class Layout(Protocol):
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A choice that a layout offers: ``--option NAME=VALUE``.
+
+    Attributes
+    ----------
+    default : bool, int, float or str
+        Its type is the type of every value.
+    help : str
+        One line.
+    choices : tuple
+        The values that are possible; empty: all of the type.
+    """
+
+    default: bool | int | float | str
+    help: str
+    choices: tuple[bool | int | float | str, ...] = ()
+
+
+class Layout:
     """A legacy format as a byte layout. One file in ``fastlegacy.layouts`` defines one, as ``LAYOUT``.
+
+    Every number of a file (``index``) counts files from 0. Its frame is :meth:`frame_of`.
 
     Attributes
     ----------
@@ -193,28 +268,80 @@ class Layout(Protocol):
     per_frame : bool
         True: one file for each frame. False: one file for the whole stack.
     summary : str
-        One line for ``fastlegacy formats``: the format, and programs that read it.
+        One line for ``fastlegacy formats``: what the format is.
+    readers : tuple of str
+        Programs that read it.
     dtypes : tuple of str
-        NumPy codes without byte order (``"u2"``) that the format can hold.
+        NumPy codes without byte order (``"u2"``) of the pixels that the format can be made from.
+    encoded : bool
+        The size of a file depends on its pixels, at least with some options.
+    options : mapping of str to Option
+    companions : tuple of str
+        Names of the companions that are shown beside the files unless the user says otherwise.
     """
 
     name: str
     suffix: str
-    per_frame: bool
     summary: str
     dtypes: tuple[str, ...]
+    per_frame: bool = True
+    readers: tuple[str, ...] = ()
+    encoded: bool = False
+    options: Mapping[str, Option] = MappingProxyType({})
+    companions: tuple[str, ...] = ()
 
-    def pieces(self, facts: StackFacts, frame: int) -> tuple[Piece, ...]:
-        """Return what the file of a frame is made of, in order (``frame`` is 0 for a whole-stack layout).
+    def stem(self, facts: StackFacts, stem: str) -> str:
+        """Return what comes before the number in the names of the files."""
+        del facts
+        return stem
 
-        The total size must be the same for every frame of a stack.
+    @property
+    def digits(self) -> int:
+        """Numbers in names are padded with zeros to so many digits."""
+        return 4
+
+    def frame_of(self, facts: StackFacts, index: int) -> int:
+        """Return the frame of a file, both counted from 0 (layouts with one file for each frame)."""
+        del facts
+        return index
+
+    def code(self, facts: StackFacts) -> Code | None:
+        """Return the codec of the bodies, the same for all frames; None where no size depends on the pixels.
 
         Raises
         ------
         LayoutError
             If the format cannot hold this stack.
         """
-        ...
+        del facts
+        return None
+
+    def constant_size(self, facts: StackFacts) -> int | None:
+        """Return the size of every file of an encoded layout that pads them to one; None where sizes differ."""
+        del facts
+        return None
+
+    def pieces(self, facts: StackFacts, index: int, coded: Coded | None = None) -> tuple[Piece, ...]:
+        """Return what a file is made of, in order (``index`` is 0 for a whole-stack layout).
+
+        The total size is the same for every file of a stack where :meth:`code` is None, and else for equal ``coded``
+        sizes and counts.
+
+        Parameters
+        ----------
+        facts : StackFacts
+        index : int
+        coded : Coded or None
+            What was measured of the frame; given where :meth:`code` is not None.
+
+        Raises
+        ------
+        LayoutError
+            If the format cannot hold this stack.
+        IndexError
+            If there is no such file.
+        """
+        raise NotImplementedError
 
 
 def number_of_frames(leading_shape: tuple[int, ...]) -> int:

@@ -9,26 +9,25 @@ EDF files"): metres, and pixels counted from the outer corner of the first pixel
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from fastlegacy.layouts._checks import ALL_DTYPES, require_dtype, require_frame
+from fastlegacy.layouts._checks import ALL_DTYPES, require_frame
 from fastlegacy.layouts._edf import EdfHeaders
-from fastlegacy.model import Literal, Piece, Pixels, StackFacts
+from fastlegacy.layouts._pixels import as_written, pixels
+from fastlegacy.model import Layout, Literal, Piece, StackFacts
+from fastlegacy.pixels import Coded
 
 __all__ = ["LAYOUT", "EdfLayout"]
 
 
-@dataclass(frozen=True, slots=True)
-class EdfLayout:
+class EdfLayout(Layout):
     """See the module. What differs from frame to frame has a fixed width, so that all headers have one length."""
 
-    name: str = "edf"
-    suffix: str = ".edf"
-    per_frame: bool = True
-    summary: str = "ESRF data format: fabio, FIT2D, ImageD11, pyFAI, PyMca, Dioptas"
-    dtypes: tuple[str, ...] = ALL_DTYPES
+    name = "edf"
+    suffix = ".edf"
+    summary = "ESRF data format"
+    readers = ("fabio", "FIT2D", "ImageD11", "pyFAI", "PyMca", "Dioptas")
+    dtypes = ALL_DTYPES
 
-    def pieces(self, facts: StackFacts, frame: int) -> tuple[Piece, ...]:
+    def pieces(self, facts: StackFacts, index: int, coded: Coded | None = None) -> tuple[Piece, ...]:
         """Return header and pixels of a frame.
 
         Raises
@@ -36,9 +35,9 @@ class EdfLayout:
         LayoutError
             If the pixels are not integers or floats of 1, 2, 4 or 8 bytes, or an angle does not fit.
         """
-        require_dtype(facts, self.name, self.dtypes)
-        require_frame(facts, frame)
-        return Literal(EdfHeaders.of(facts, 1, frame).header(frame, number=1)), Pixels(frame)
+        written = as_written(facts, self.name, self.dtypes)
+        require_frame(facts, index)
+        return Literal(EdfHeaders.of(written, 1, index).header(index, number=1)), pixels(facts, index)
 
 
 LAYOUT = EdfLayout()

@@ -7,26 +7,26 @@ count from 1 to the number of frames, in ``EDF_DataBlockID``, ``Image`` and ``He
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from fastlegacy.layouts._checks import ALL_DTYPES, require_dtype, require_only_file
+from fastlegacy.layouts._checks import ALL_DTYPES, require_only_file
 from fastlegacy.layouts._edf import EdfHeaders
-from fastlegacy.model import Literal, Piece, Pixels, StackFacts
+from fastlegacy.layouts._pixels import as_written, pixels
+from fastlegacy.model import Layout, Literal, Piece, StackFacts
+from fastlegacy.pixels import Coded
 
 __all__ = ["LAYOUT", "EdfStackLayout"]
 
 
-@dataclass(frozen=True, slots=True)
-class EdfStackLayout:
+class EdfStackLayout(Layout):
     """See the module. Block `n` begins at `n` times the length of a block, so that it can be found by arithmetic."""
 
-    name: str = "edf-stack"
-    suffix: str = ".edf"
-    per_frame: bool = False
-    summary: str = "ESRF data format, one file for the whole stack: fabio, silx, pyFAI, PyMca"
-    dtypes: tuple[str, ...] = ALL_DTYPES
+    name = "edf-stack"
+    suffix = ".edf"
+    per_frame = False
+    summary = "ESRF data format, one file for the whole stack"
+    readers = ("fabio", "silx", "pyFAI", "PyMca")
+    dtypes = ALL_DTYPES
 
-    def pieces(self, facts: StackFacts, frame: int = 0) -> tuple[Piece, ...]:
+    def pieces(self, facts: StackFacts, index: int = 0, coded: Coded | None = None) -> tuple[Piece, ...]:
         """Return header and pixels of all frames in turn.
 
         Raises
@@ -34,13 +34,13 @@ class EdfStackLayout:
         LayoutError
             If the pixels are not integers or floats of 1, 2, 4 or 8 bytes, or an angle does not fit.
         """
-        require_dtype(facts, self.name, self.dtypes)
-        require_only_file(frame)
+        written = as_written(facts, self.name, self.dtypes)
+        require_only_file(index)
         frames = facts.shape[0]
         if frames == 0:
             return ()
-        headers = EdfHeaders.of(facts, highest=frames)
-        return tuple([piece for i in range(frames) for piece in (Literal(headers.header(i, i + 1)), Pixels(i))])
+        headers = EdfHeaders.of(written, highest=frames)
+        return tuple([piece for i in range(frames) for piece in (Literal(headers.header(i, i + 1)), pixels(facts, i))])
 
 
 LAYOUT = EdfStackLayout()

@@ -8,27 +8,26 @@ Made for programs that import raw data after a header of known size: CrysAlisPro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from fastlegacy.layouts._checks import ALL_DTYPES, require_dtype, require_frame
-from fastlegacy.model import Literal, Piece, Pixels, StackFacts
+from fastlegacy.layouts._checks import ALL_DTYPES, require_frame
+from fastlegacy.layouts._pixels import as_written, pixels
+from fastlegacy.model import Layout, Literal, Piece, StackFacts
+from fastlegacy.pixels import Coded
 
 __all__ = ["HEADER_BYTES", "LAYOUT", "FlatLayout"]
 
 HEADER_BYTES = 256
 
 
-@dataclass(frozen=True, slots=True)
-class FlatLayout:
+class FlatLayout(Layout):
     """See the module. The header has no value of a single frame, so it is the same in all files of a stack."""
 
-    name: str = "flat"
-    suffix: str = ".raw"
-    per_frame: bool = True
-    summary: str = "flat binary after a 256-byte header: CrysAlisPro import, ImageJ, hexrd"
-    dtypes: tuple[str, ...] = ALL_DTYPES
+    name = "flat"
+    suffix = ".raw"
+    summary = "flat binary after a 256-byte header"
+    readers = ("CrysAlisPro import", "ImageJ", "hexrd")
+    dtypes = ALL_DTYPES
 
-    def pieces(self, facts: StackFacts, frame: int) -> tuple[Piece, ...]:
+    def pieces(self, facts: StackFacts, index: int, coded: Coded | None = None) -> tuple[Piece, ...]:
         """Return header and pixels of a frame.
 
         Raises
@@ -36,9 +35,9 @@ class FlatLayout:
         LayoutError
             If the pixels are not integers or floats of 1, 2, 4 or 8 bytes.
         """
-        require_dtype(facts, self.name, self.dtypes)
-        require_frame(facts, frame)
-        return Literal(_header(facts)), Pixels(frame, 1, "<")
+        written = as_written(facts, self.name, self.dtypes)
+        require_frame(facts, index)
+        return Literal(_header(written)), pixels(facts, index, byteorder="<")
 
 
 def _header(facts: StackFacts) -> bytes:

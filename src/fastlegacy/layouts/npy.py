@@ -8,29 +8,29 @@ of 64 bytes in all, a newline, then the pixels as they are stored.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 import numpy as np
 
-from fastlegacy.layouts._checks import ALL_DTYPES, require_dtype, require_frame
-from fastlegacy.model import Literal, Piece, Pixels, StackFacts
+from fastlegacy.layouts._checks import ALL_DTYPES, require_frame
+from fastlegacy.layouts._pixels import as_written, pixels
+from fastlegacy.model import Layout, Literal, Piece, StackFacts
+from fastlegacy.pixels import Coded
 
 __all__ = ["LAYOUT", "NpyLayout", "npy_header"]
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 
 
-@dataclass(frozen=True, slots=True)
-class NpyLayout:
+class NpyLayout(Layout):
     """See the module."""
 
-    name: str = "npy"
-    suffix: str = ".npy"
-    per_frame: bool = True
-    summary: str = "NumPy array, one file for each frame: numpy, fabio"
-    dtypes: tuple[str, ...] = ALL_DTYPES
+    name = "npy"
+    suffix = ".npy"
+    summary = "NumPy array, one file for each frame"
+    readers = ("numpy", "fabio")
+    dtypes = ALL_DTYPES
 
-    def pieces(self, facts: StackFacts, frame: int) -> tuple[Piece, ...]:
+    def pieces(self, facts: StackFacts, index: int, coded: Coded | None = None) -> tuple[Piece, ...]:
         """Return header and pixels of a frame: an array of shape (ny, nx).
 
         Raises
@@ -38,9 +38,9 @@ class NpyLayout:
         LayoutError
             If the pixels are not integers or floats of 1, 2, 4 or 8 bytes.
         """
-        require_dtype(facts, self.name, self.dtypes)
-        require_frame(facts, frame)
-        return Literal(npy_header(facts.dtype, facts.shape[1:])), Pixels(frame)
+        written = as_written(facts, self.name, self.dtypes)
+        require_frame(facts, index)
+        return Literal(npy_header(written.dtype, written.shape[1:])), pixels(facts, index)
 
 
 def npy_header(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> bytes:

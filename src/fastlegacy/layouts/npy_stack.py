@@ -3,26 +3,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from fastlegacy.layouts._checks import ALL_DTYPES, require_dtype, require_only_file
+from fastlegacy.layouts._checks import ALL_DTYPES, require_only_file
+from fastlegacy.layouts._pixels import as_written, pixels
 from fastlegacy.layouts.npy import npy_header
-from fastlegacy.model import Literal, Piece, Pixels, StackFacts
+from fastlegacy.model import Layout, Literal, Piece, StackFacts
+from fastlegacy.pixels import Coded
 
 __all__ = ["LAYOUT", "NpyStackLayout"]
 
 
-@dataclass(frozen=True, slots=True)
-class NpyStackLayout:
+class NpyStackLayout(Layout):
     """See the module."""
 
-    name: str = "npy-stack"
-    suffix: str = ".npy"
-    per_frame: bool = False
-    summary: str = "NumPy array, one file for the whole stack: numpy"
-    dtypes: tuple[str, ...] = ALL_DTYPES
+    name = "npy-stack"
+    suffix = ".npy"
+    per_frame = False
+    summary = "NumPy array, one file for the whole stack"
+    readers = ("numpy",)
+    dtypes = ALL_DTYPES
 
-    def pieces(self, facts: StackFacts, frame: int = 0) -> tuple[Piece, ...]:
+    def pieces(self, facts: StackFacts, index: int = 0, coded: Coded | None = None) -> tuple[Piece, ...]:
         """Return header and pixels of all frames: an array of shape (frames, ny, nx).
 
         Raises
@@ -30,9 +30,9 @@ class NpyStackLayout:
         LayoutError
             If the pixels are not integers or floats of 1, 2, 4 or 8 bytes.
         """
-        require_dtype(facts, self.name, self.dtypes)
-        require_only_file(frame)
-        return Literal(npy_header(facts.dtype, facts.shape)), Pixels(0, facts.shape[0])
+        written = as_written(facts, self.name, self.dtypes)
+        require_only_file(index)
+        return Literal(npy_header(written.dtype, written.shape)), pixels(facts, 0, facts.shape[0])
 
 
 LAYOUT = NpyStackLayout()

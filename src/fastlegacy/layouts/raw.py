@@ -8,25 +8,24 @@ those of ``flat``, which end in ``.raw`` and begin with a header.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from fastlegacy.layouts._checks import ALL_DTYPES, require_dtype, require_frame
-from fastlegacy.model import Piece, Pixels, StackFacts
+from fastlegacy.layouts._checks import ALL_DTYPES, require_frame
+from fastlegacy.layouts._pixels import as_written, pixels
+from fastlegacy.model import Layout, Piece, StackFacts
+from fastlegacy.pixels import Coded
 
 __all__ = ["LAYOUT", "RawLayout"]
 
 
-@dataclass(frozen=True, slots=True)
-class RawLayout:
+class RawLayout(Layout):
     """See the module."""
 
-    name: str = "raw"
-    suffix: str = ".bin"
-    per_frame: bool = True
-    summary: str = "pixels only, little endian, no header: ImageJ, hexrd, CrysAlisPro import, numpy.fromfile"
-    dtypes: tuple[str, ...] = ALL_DTYPES
+    name = "raw"
+    suffix = ".bin"
+    summary = "pixels only, little endian, no header"
+    readers = ("ImageJ", "hexrd", "CrysAlisPro import", "numpy.fromfile")
+    dtypes = ALL_DTYPES
 
-    def pieces(self, facts: StackFacts, frame: int) -> tuple[Piece, ...]:
+    def pieces(self, facts: StackFacts, index: int, coded: Coded | None = None) -> tuple[Piece, ...]:
         """Return the pixels of a frame.
 
         Raises
@@ -34,9 +33,9 @@ class RawLayout:
         LayoutError
             If the pixels are not integers or floats of 1, 2, 4 or 8 bytes.
         """
-        require_dtype(facts, self.name, self.dtypes)
-        require_frame(facts, frame)
-        return (Pixels(frame, 1, "<"),)
+        as_written(facts, self.name, self.dtypes)
+        require_frame(facts, index)
+        return (pixels(facts, index, byteorder="<"),)
 
 
 LAYOUT = RawLayout()

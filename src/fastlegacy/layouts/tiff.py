@@ -12,12 +12,13 @@ Pillow reads u4 as signed numbers; fabio, tifffile and ImageJ read it right.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from fastlegacy.errors import LayoutError
-from fastlegacy.layouts._checks import require_dtype, require_frame
+from fastlegacy.layouts._checks import require_frame
+from fastlegacy.layouts._pixels import as_written, pixels
 from fastlegacy.layouts._tiff_tags import Resolution, date_time, description, directory, resolution
-from fastlegacy.model import Literal, Piece, Pixels, StackFacts
+from fastlegacy.model import Layout, Literal, Piece, StackFacts
+from fastlegacy.pixels import Coded
 
 __all__ = ["DATA_OFFSET", "LAYOUT", "TiffLayout"]
 
@@ -32,17 +33,16 @@ _SOFTWARE_TEXT = b"fastlegacy\0"
 _SAMPLE_FORMATS = {"u": 1, "i": 2, "f": 3}
 
 
-@dataclass(frozen=True, slots=True)
-class TiffLayout:
+class TiffLayout(Layout):
     """See the module. Headers have one length, and so has each line of them, whatever the frame."""
 
-    name: str = "tiff"
-    suffix: str = ".tif"
-    per_frame: bool = True
-    summary: str = "TIFF with Pilatus comments: fabio, tifffile, ImageJ, pyFAI, Dioptas"
-    dtypes: tuple[str, ...] = ("u1", "u2", "u4", "i2", "i4", "f4")
+    name = "tiff"
+    suffix = ".tif"
+    summary = "TIFF with Pilatus comments"
+    readers = ("fabio", "tifffile", "ImageJ", "pyFAI", "Dioptas")
+    dtypes = ("u1", "u2", "u4", "i2", "i4", "f4")
 
-    def pieces(self, facts: StackFacts, frame: int) -> tuple[Piece, ...]:
+    def pieces(self, facts: StackFacts, index: int, coded: Coded | None = None) -> tuple[Piece, ...]:
         """Return header and pixels of a frame.
 
         Raises
@@ -50,10 +50,10 @@ class TiffLayout:
         LayoutError
             If the format has no such pixels, a file would reach 4 GiB, or the header does not fit before the pixels.
         """
-        require_dtype(facts, self.name, self.dtypes)
-        require_frame(facts, frame)
-        _require_32_bits(facts)
-        return Literal(_header(facts, frame)), Pixels(frame, 1, "<")
+        written = as_written(facts, self.name, self.dtypes)
+        require_frame(facts, index)
+        _require_32_bits(written)
+        return Literal(_header(written, index)), pixels(facts, index, byteorder="<")
 
 
 def _require_32_bits(facts: StackFacts) -> None:
