@@ -16,9 +16,9 @@ def extension(name: str) -> Extension:
         depends=glob("src/fastlegacy/csrc/*.h"),
         include_dirs=["src/fastlegacy/csrc"],
         extra_compile_args=["-O3", "-std=gnu11", "-fvisibility=hidden", "-Wall", "-Wno-unused-function"],
-        libraries=["dl", "pthread"] if os.name == "posix" else [],
+        libraries=["dl", "m", "pthread"] if os.name == "posix" else [],
     )
 
 
-modules = [extension(name) for name in ("_codec", "_core", "_serve", "_encode")]
+modules = [extension(name) for name in ("_codec", "_core", "_view", "_serve", "_encode")]
 setup(ext_modules=cythonize(modules, include_path=["src"], compiler_directives={"language_level": 3}))

@@ -14,7 +14,7 @@ from fastlegacy.model import Geometry, StackFacts
 
 
 class PixelStack:
-    """What tree, export and mount use of a stack: ``facts``, ``core``, ``url`` and ``prepare``."""
+    """What tree, export and mount use of a stack: ``facts``, ``core``, ``cache``, ``url``, ``prepare``."""
 
     def __init__(self, pixels: np.ndarray[Any, Any], geometry: Geometry, mtime_ns: int) -> None:
         self.pixels = pixels.reshape(-1, *pixels.shape[-2:])
@@ -26,6 +26,11 @@ class PixelStack:
             for index, value in np.ndenumerate(self.pixels)
         ]
         self.core = _core.Stack(self.pixels.shape, bytes(pixels.dtype.itemsize), parts)
+        self.cache = _core.Cache(10**6)
+
+    def signature(self) -> list[tuple[str, int, int, int]]:
+        """No file is behind it."""
+        return []
 
     def prepare(self, first_frame: int, last_frame: int) -> None:
         """Note for which frames a chunk map would be loaded."""

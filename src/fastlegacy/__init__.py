@@ -23,17 +23,22 @@ if TYPE_CHECKING:
         SourceError,
         UrlError,
     )
+    from fastlegacy.faces import codecs
     from fastlegacy.faces.export import export
-    from fastlegacy.faces.library import decode, formats, open, stacks, tree
+    from fastlegacy.faces.library import decode, encode, formats, open, stacks, tree
     from fastlegacy.hdf5.stack import Stack
+    from fastlegacy.index.folder import Folder
     from fastlegacy.index.tree import Tree, VirtualFile
     from fastlegacy.model import Geometry, StackFacts, StackInfo
+    from fastlegacy.sources.array import ArrayStack
 
 __all__ = [
+    "ArrayStack",
     "DecodeError",
     "ExportError",
     "FastlegacyError",
     "FilterError",
+    "Folder",
     "Geometry",
     "LayoutError",
     "MountError",
@@ -45,7 +50,9 @@ __all__ = [
     "Tree",
     "UrlError",
     "VirtualFile",
+    "codecs",
     "decode",
+    "encode",
     "export",
     "formats",
     "open",
@@ -68,10 +75,12 @@ _HOMES = {
         "UrlError",
     ),
     "fastlegacy.faces.export": ("export",),
-    "fastlegacy.faces.library": ("decode", "formats", "open", "stacks", "tree"),
+    "fastlegacy.faces.library": ("decode", "encode", "formats", "open", "stacks", "tree"),
     "fastlegacy.hdf5.stack": ("Stack",),
+    "fastlegacy.index.folder": ("Folder",),
     "fastlegacy.index.tree": ("Tree", "VirtualFile"),
     "fastlegacy.model": ("Geometry", "StackFacts", "StackInfo"),
+    "fastlegacy.sources.array": ("ArrayStack",),
 }
 
 
@@ -79,6 +88,8 @@ def __getattr__(name: str) -> object:
     """Names come when they are first used: the command line must not wait for HDF5 to print its help."""
     from importlib import import_module
 
+    if name == "codecs":
+        return import_module("fastlegacy.faces.codecs")
     for module, names in _HOMES.items():
         if name in names:
             return getattr(import_module(module), name)

@@ -13,6 +13,8 @@ cdef extern from "status.h" nogil:
         FL_CHANGED
         FL_NOMEM
         FL_PYTHON
+        FL_BEYOND
+        FL_RESIZED
     ctypedef struct fl_error:
         int code
         int sys_errno
@@ -172,10 +174,76 @@ cdef extern from "stack.h" nogil:
     void fl_members_at(const fl_stack *, int64_t, int64_t *, int64_t *)
     int fl_stack_read(const fl_stack *, int64_t, int64_t, uint8_t *, fl_error *)
 
+cdef extern from "convert.h" nogil:
+    ctypedef union fl_number:
+        uint8_t *bytes
+        uint64_t bits
+    ctypedef struct fl_conversion:
+        int to "to"
+        int source "from"
+        int has_gap
+        int has_bad
+        fl_number gap
+        fl_number bad
+        fl_number nan
+        fl_number low
+        fl_number high
+        fl_number least
+        fl_number most
+        int64_t add
+        int is_error
+        int swap
+    size_t fl_type_size(int)
+
+cdef extern from "pixels.h" nogil:
+    ctypedef struct fl_view:
+        const fl_stack *stack
+        int type
+        int swap
+        const uint8_t *mask
+        int by_value
+        int64_t side
+        int64_t by
+        int64_t bx
+        int transpose
+        int flip_ud
+        int flip_lr
+        int64_t ny
+        int64_t nx
+        fl_cache *cache
+        int simd
+    ctypedef struct fl_form:
+        uint64_t id
+        const fl_view *view
+        fl_conversion convert
+        int64_t ny
+        int64_t nx
+        int64_t y
+        int64_t x
+        fl_number pad
+    int fl_framed_read(const fl_form *, int64_t, int64_t, int64_t, uint8_t *, fl_error *)
+
+cdef extern from "coded.h" nogil:
+    enum:
+        FL_BYTE_OFFSET
+        FL_AGI_BITFIELD
+        FL_BRUKER
+    ctypedef struct fl_coder:
+        int codec
+        fl_form form
+    ctypedef struct fl_measured:
+        int64_t size
+        int64_t n16
+        int64_t n32
+    int fl_coded_read(const fl_coder *, int64_t, int64_t, int64_t, int64_t, uint8_t *, int64_t, fl_error *)
+    int fl_measure(const fl_coder *, int64_t, fl_measured *, fl_error *)
+
 cdef extern from "splice.h" nogil:
     enum:
         FL_LITERAL
         FL_PIXELS
+        FL_FORMED
+        FL_CODED
         FL_PADDING
     ctypedef struct fl_piece:
         int kind
@@ -184,6 +252,7 @@ cdef extern from "splice.h" nogil:
         const uint8_t *data
         int64_t first_frame
         int swap
+        const fl_coder *coder
         uint8_t value
     ctypedef struct fl_vfile:
         int64_t size

@@ -10,7 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from fastlegacy._c cimport *
-from fastlegacy.errors import DecodeError, SourceError
+from fastlegacy.errors import DecodeError, LayoutError, SourceError
 
 
 # ---------------------------------------------------------------------------------------------------- errors
@@ -23,8 +23,10 @@ cdef object exception(const fl_error *e, str place):
     where = {"file": file or None, "dataset": dataset or None, "frame": e.frame if e.frame >= 0 else None}
     if e.code == FL_NOMEM:
         return MemoryError(f"{place}: {message}")
-    if e.code in (FL_SHORT, FL_SYSTEM, FL_CHANGED):
-        hint = "open the stack again" if e.code == FL_CHANGED else "check the file, or copy it again from its source"
+    if e.code == FL_BEYOND:
+        return LayoutError(message, **where, hint="clip such pixels (saturate), or choose a format with larger numbers")
+    if e.code in (FL_SHORT, FL_SYSTEM, FL_CHANGED, FL_RESIZED):
+        hint = "open the stack again" if e.code in (FL_CHANGED, FL_RESIZED) else "check the file, or copy it again from its source"
         return SourceError(message, **where, hint=hint)
     if e.code in (FL_CORRUPT, FL_CHECKSUM, FL_PYTHON):
         return DecodeError(message, **where, hint="other frames may be fine; copy the file again from its source")

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What ``_serve.pyx`` uses of ``_core.pyx``."""
+"""What ``_view.pyx`` uses of ``_core.pyx``."""
 
-from fastlegacy._c cimport fl_piece, fl_stack, fl_vfile
+from fastlegacy._c cimport fl_cache, fl_stack
+
+
+cdef class Cache:
+    cdef fl_cache cache
 
 
 cdef class Stack:
@@ -10,9 +14,3 @@ cdef class Stack:
     cdef list keep
     cdef int _part(self, Py_ssize_t number, source, axes, base) except -1
     cdef int _index(self, first_axes) except -1
-
-
-cdef class PieceFile:
-    cdef fl_vfile *file
-    cdef readonly Stack stack
-    cdef int _literal(self, fl_piece *p, bytes data) except -1

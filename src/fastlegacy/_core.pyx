@@ -6,9 +6,9 @@
 Design, in three storeys:
 
 a) ``csrc/*.h``: plain C on raw buffers, one theme a file, each building on those before it:
-   status, bitshuffle, filters, files, cache, dataset, stack, splice, fuse_ops. Errors by code.
-b) ``_codec``, this module, ``_serve`` and ``_encode``: extension types that own the C structs, check what comes in,
-   drop the GIL around the C call and turn codes into the exceptions of ``fastlegacy.errors``.
+   status, bitshuffle, filters, files, cache, dataset, stack, convert, pixels, coded, splice, fuse_ops. Errors by code.
+b) ``_codec``, this module, ``_view``, ``_serve`` and ``_encode``: extension types that own the C structs, check what
+   comes in, drop the GIL around the C call and turn codes into the exceptions of ``fastlegacy.errors``.
 c) ``fastlegacy.hdf5`` and the faces: everything with names, paths and defaults.
 
 Two hooks lead from C back to Python, and take the GIL for it: ``prepare`` (a dataset's chunk map, once) and ``load``
@@ -34,8 +34,6 @@ cdef int64_t _LARGEST = 2 ** 62
 
 cdef class Cache:
     """The chunks that are kept, up to a number of bytes."""
-
-    cdef fl_cache cache
 
     def __cinit__(self, size_t max_bytes):
         fl_cache_init(&self.cache, max_bytes)
@@ -400,86 +398,3 @@ cdef class Stack:
             rc = fl_stack_read(&self.stack, first_pixel, first_pixel + n, &out[0], &error)
         if rc:
             raise raised(&error)
-
-
-# ---------------------------------------------------------------------------------------------------- virtual files
-
-cdef class PieceFile:
-    """The bytes of a virtual file.
-
-    Parameters
-    ----------
-    stack : Stack
-    pieces : sequence of tuple
-        ``("literal", bytes)``, ``("pixels", first_frame, frames, swap)`` or ``("padding", size, value)``.
-    """
-
-    def __cinit__(self, Stack stack not None, pieces):
-        cdef int64_t frame_bytes = stack.stack.ny * stack.stack.nx * <int64_t>stack.stack.itemsize
-        cdef fl_piece *p
-        self.stack = stack
-        self.file = <fl_vfile *>calloc(1, sizeof(fl_vfile))
-        if self.file == NULL:
-            raise MemoryError
-        self.file.users = 1
-        self.file.stack = &stack.stack
-        self.file.pieces = <fl_piece *>calloc(len(pieces) + 1, sizeof(fl_piece))
-        if self.file.pieces == NULL:
-            raise MemoryError
-        for kind, *rest in pieces:
-            p = &self.file.pieces[self.file.n_pieces]
-            p.start = self.file.size
-            if kind == "literal":
-                (literal,) = rest
-                p.kind = FL_LITERAL
-                self._literal(p, literal)
-            elif kind == "pixels":
-                first, frames, swap = rest
-                if not 0 <= first <= first + frames <= stack.stack.frames:
-                    raise IndexError(f"frames {first} to {first + frames} of a stack of {stack.stack.frames}")
-                p.kind = FL_PIXELS
-                p.first_frame, p.size, p.swap = first, frames * frame_bytes, bool(swap)
-            elif kind == "padding":
-                size, value = rest
-                if size < 0:
-                    raise ValueError("padding of a negative size")
-                p.kind = FL_PADDING
-                p.size, p.value = size, value
-            else:
-                raise ValueError(f"no such piece: {kind!r}")
-            if self.file.size > _LARGEST - p.size:
-                raise ValueError("a file larger than any file can be")
-            self.file.n_pieces += 1
-            self.file.size += p.size
-
-    cdef int _literal(self, fl_piece *p, bytes data) except -1:
-        cdef uint8_t *copy = <uint8_t *>malloc(len(data) + 1)
-        if copy == NULL:
-            raise MemoryError
-        memcpy(copy, <const char *>data, len(data))
-        p.data, p.size = copy, len(data)
-        return 0
-
-    def __dealloc__(self):
-        if self.file != NULL:
-            fl_vfile_release(self.file)
-
-    @property
-    def size(self):
-        return self.file.size
-
-    def read_into(self, uint8_t[::1] buffer not None, int64_t offset=0):
-        """Fill the buffer from a byte of the file on; returns how many bytes there were."""
-        cdef size_t size = buffer.shape[0]
-        cdef fl_error error
-        cdef int64_t n
-        if offset < 0:
-            raise ValueError("an offset before the start of the file")
-        if size == 0:
-            return 0
-        fl_error_clear(&error)
-        with nogil:
-            n = fl_vfile_read(self.file, &buffer[0], size, offset, &error)
-        if n < 0:
-            raise raised(&error)
-        return n

@@ -11,7 +11,7 @@ from libc.string cimport memcpy
 
 from fastlegacy._c cimport *
 from fastlegacy._codec cimport exception
-from fastlegacy._core cimport PieceFile
+from fastlegacy._view cimport PieceFile
 
 
 cdef extern from "<sys/stat.h>" nogil:
@@ -79,7 +79,7 @@ cdef class Handles:
         cdef fl_handle *h = self._new(name)
         FL_ATOMIC_ADD(&file.file.users, 1)
         h.file = file.file
-        self.stacks.add(file.stack)
+        self.stacks.add(file.source)
         return <uintptr_t>h
 
     def open_real(self, int fd):

@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import pytest
 
-from fastlegacy import _core, _serve
+from fastlegacy import _core, _serve, _view
 
 SHAPE = (3, 8, 16)
 ARRAY = np.arange(np.prod(SHAPE), dtype="<u2").reshape(SHAPE)
@@ -80,7 +80,7 @@ def virtual_file(array=ARRAY, load=None, name="scan.h5::/entry/data"):
     dataset = _core.Dataset(name, array.shape, chunk, bytes(array.itemsize), files, cache, kind, **more)
     axes = [(0, 1, n, k, 0, 1) for k, n in enumerate(array.shape)]
     stack = _core.Stack(array.shape, bytes(array.itemsize), [(dataset, axes, (0, 0, 0))])
-    return _core.PieceFile(stack, [("literal", HEADER), ("pixels", 0, len(array), False)])
+    return _view.PieceFile(stack, [("literal", HEADER), ("pixels", 0, len(array), False)])
 
 
 def test_fh_is_where_libfuse_has_it():
@@ -242,8 +242,8 @@ def reads_done_under_the_gil(handles, native, file):
 
 def test_pixels_need_no_gil(handles, native):
     array = np.arange(20 << 20, dtype="<u2").reshape(20, 1024, 1024)
-    stack = virtual_file(array).stack
-    file = _core.PieceFile(stack, [("pixels", 0, 20, True)])  # swapping 40 MB takes long enough to be overtaken
+    stack = virtual_file(array).source
+    file = _view.PieceFile(stack, [("pixels", 0, 20, True)])  # swapping 40 MB takes long enough to be overtaken
     # a busy machine may wake the holder up only when the read is over: then nothing was seen
     assert 1 in (reads_done_under_the_gil(handles, native, file) for _ in range(5))
 

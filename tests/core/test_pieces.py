@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastlegacy import _core
+from fastlegacy import _core, _view
 
 
 def stack_of(array):
@@ -53,7 +53,7 @@ def piece(draw):
 @given(code=st.sampled_from(sorted(ARRAYS)), pieces=st.lists(piece(), max_size=6), data=st.data())
 def test_every_range_is_the_slice_of_the_whole(code, pieces, data):
     array = ARRAYS[code]
-    file = _core.PieceFile(stack_of(array), pieces)
+    file = _view.PieceFile(stack_of(array), pieces)
     expected = whole(array, pieces)
     assert file.size == len(expected)
     start = data.draw(st.integers(0, len(expected) + 5))
@@ -68,7 +68,7 @@ def test_every_byte_alone():
     """Pixels that are cut in two, in both byte orders."""
     array = ARRAYS["u4"]
     pieces = [("literal", b"abc"), ("pixels", 1, 2, True), ("padding", 2, 9), ("pixels", 0, 1, False)]
-    file = _core.PieceFile(stack_of(array), pieces)
+    file = _view.PieceFile(stack_of(array), pieces)
     one = bytearray(1)
     result = b""
     for at in range(file.size):
@@ -81,7 +81,7 @@ def test_every_byte_alone():
 
 
 def test_no_pieces():
-    file = _core.PieceFile(stack_of(ARRAYS["u1"]), [])
+    file = _view.PieceFile(stack_of(ARRAYS["u1"]), [])
     assert file.size == 0
     assert file.read_into(bytearray(4)) == 0
 
@@ -89,7 +89,7 @@ def test_no_pieces():
 @pytest.mark.parametrize("frames", [(-1, 1), (5, 1), (0, 6), (3, 3), (0, -1), (2, -3)])
 def test_frames_that_are_not_there(frames):
     with pytest.raises(IndexError, match="of a stack of 5"):
-        _core.PieceFile(stack_of(ARRAYS["u2"]), [("pixels", *frames, False)])
+        _view.PieceFile(stack_of(ARRAYS["u2"]), [("pixels", *frames, False)])
 
 
 @pytest.mark.parametrize(
@@ -107,11 +107,11 @@ def test_frames_that_are_not_there(frames):
 )
 def test_pieces_that_are_none(piece):
     with pytest.raises((ValueError, TypeError, OverflowError, IndexError)):
-        _core.PieceFile(stack_of(ARRAYS["u2"]), [("literal", b"good"), piece])
+        _view.PieceFile(stack_of(ARRAYS["u2"]), [("literal", b"good"), piece])
 
 
 def test_an_offset_before_the_start():
-    file = _core.PieceFile(stack_of(ARRAYS["u2"]), [("literal", b"good")])
+    file = _view.PieceFile(stack_of(ARRAYS["u2"]), [("literal", b"good")])
     with pytest.raises(ValueError, match="before the start"):
         file.read_into(bytearray(4), -1)
     with pytest.raises((ValueError, BufferError, TypeError)):
@@ -120,8 +120,8 @@ def test_an_offset_before_the_start():
 
 def test_the_stack_lives_as_long_as_its_files():
     array = ARRAYS["u2"]
-    file = _core.PieceFile(stack_of(array), [("pixels", 0, 5, False)])
+    file = _view.PieceFile(stack_of(array), [("pixels", 0, 5, False)])
     out = bytearray(file.size)
     assert file.read_into(out) == array.nbytes
     assert out == array.tobytes()
-    assert isinstance(file.stack, _core.Stack)
+    assert isinstance(file.source, _core.Stack)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastlegacy import _core
+from fastlegacy import _core, _view
 from fastlegacy.errors import DecodeError
 
 
@@ -393,7 +393,7 @@ def test_numbers_that_would_run_over():
     with pytest.raises(IndexError):
         stack.read(2**63 - 1, bytearray(4))
     with pytest.raises(ValueError, match="any file"):
-        _core.PieceFile(stack, 3 * [("padding", 2**61, 0)])
+        _view.PieceFile(stack, 3 * [("padding", 2**61, 0)])
 
 
 def test_an_unknown_kind_of_storage():

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,14 +33,17 @@ def names(folder: Path) -> list[str]:
 
 def spoil(monkeypatch: pytest.MonkeyPatch, name: str, what: BaseException) -> None:
     """Make the reads of one file fail."""
-    read_into = VirtualFile.read_into
 
-    def reading(self: VirtualFile, buffer: Any, offset: int = 0) -> int:
-        if self.name == name:
-            raise what
-        return read_into(self, buffer, offset)
+    def fail(*_: object) -> int:
+        raise what
 
-    monkeypatch.setattr(VirtualFile, "read_into", reading)
+    open_file = VirtualFile.open
+
+    def opened(self: VirtualFile) -> Any:
+        file = open_file(self)
+        return SimpleNamespace(size=file.size, read_into=fail) if self.name == name else file
+
+    monkeypatch.setattr(VirtualFile, "open", opened)
 
 
 @pytest.mark.parametrize("threads", [1, 3, 40, None])
@@ -51,7 +55,7 @@ def test_the_files_are_those_of_the_tree(tree: Tree, tmp_path: Path, threads: in
         assert (folder / file.name).read_bytes() == file.read()
         assert (folder / file.name).stat().st_mtime_ns == file.mtime_ns
     assert (report.folder, report.written, report.done, report.kept) == (str(folder), 12, 0, 0)
-    assert report.written_bytes == 12 * tree.file_size
+    assert report.written_bytes == sum(file.size for file in tree.values())
     assert report.seconds > 0
 
 
@@ -72,7 +76,7 @@ def test_a_large_file_is_written_in_segments(
 def test_progress_is_told_in_the_calling_thread(tree: Tree, tmp_path: Path) -> None:
     seen: list[tuple[int, int, int]] = []
     export(tree, tmp_path, progress=lambda *done: seen.append((threading.get_ident(), *done)))
-    assert seen == [(threading.get_ident(), 1, tree.file_size)] * 12
+    assert seen == [(threading.get_ident(), 1, tree["data0001.edf"].size)] * 12
 
 
 def test_it_goes_on_where_it_stopped(tree: Tree, tmp_path: Path) -> None:
@@ -170,13 +174,13 @@ def test_ctrl_c_leaves_nothing_half_done(
 def test_a_file_that_appears_meanwhile_is_not_replaced(
     tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_into = VirtualFile.read_into
+    open_file = VirtualFile.open
 
-    def reading(self: VirtualFile, buffer: Any, offset: int = 0) -> int:
+    def opened(self: VirtualFile) -> Any:
         (tmp_path / "data0006.edf").write_text("mine")
-        return read_into(self, buffer, offset)
+        return open_file(self)
 
-    monkeypatch.setattr(VirtualFile, "read_into", reading)
+    monkeypatch.setattr(VirtualFile, "open", opened)
     with pytest.raises(ExportError, match=r"data0006\.edf"):
         export(tree, tmp_path)
     assert (tmp_path / "data0006.edf").read_text() == "mine"

@@ -42,7 +42,7 @@ def test_an_exported_file_is_done_whatever_the_file_system_keeps_of_times(
 ) -> None:
     file = tree["data0002.edf"]
     write(tmp_path, file, mtime_ns=file.mtime_ns - file.mtime_ns % step_ns)
-    assert plan(tree, tmp_path).states == bytes([FileState.TO_WRITE, FileState.DONE, 0, 0])
+    assert plan(tree, tmp_path).trees[0].states == bytes([FileState.TO_WRITE, FileState.DONE, 0, 0])
 
 
 def change_time(path: Path) -> None:

@@ -2,17 +2,20 @@
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from hashlib import md5
+from typing import Any, ClassVar
 
 import pytest
 
-from fastlegacy.errors import LayoutError
+from fastlegacy import _encode
+from fastlegacy.errors import LayoutError, UrlError
 from fastlegacy.index.tree import Tree
-from fastlegacy.model import Geometry, Literal, Padding, Piece, Pixels, StackFacts
+from fastlegacy.model import CodedPixels, Geometry, Layout, Literal, Option, Padding, Piece, Pixels, StackFacts
+from fastlegacy.pixels import Code, Coded, Form
 
 
 @dataclass
-class Framed:
+class Framed(Layout):
     """A layout with all kinds of pieces."""
 
     name: str = "framed"
@@ -22,10 +25,42 @@ class Framed:
     dtypes: tuple[str, ...] = ("u2",)
     grows: bool = False
 
-    def pieces(self, facts: StackFacts, frame: int) -> tuple[Piece, ...]:
+    def pieces(self, facts: StackFacts, index: int, coded: Coded | None = None) -> tuple[Piece, ...]:
         frames = 1 if self.per_frame else facts.shape[0]
-        head = b"h" * (frame if self.grows else 3)
-        return Literal(head), Pixels(frame, frames, ">"), Padding(4, 0x2E), Literal(b"end")
+        head = b"h" * (index if self.grows else 3)
+        return Literal(head), Pixels(index, frames, ">"), Padding(4, 0x2E), Literal(b"end")
+
+
+class Squeezed(Layout):
+    """An encoded layout: its files end with the digest of the body, and begin with the last frame."""
+
+    name, suffix, summary, dtypes, encoded = "squeezed", ".sq", "for tests", ("u2",), True
+    options: ClassVar = {
+        "constant": Option(False, "one size for all files"),
+        "level": Option(3, "how much", choices=(1, 3)),
+    }
+
+    def frame_of(self, facts: StackFacts, index: int) -> int:
+        return facts.shape[0] - 1 - index
+
+    def stem(self, facts: StackFacts, stem: str) -> str:
+        return f"{stem}_{facts.geometry.run or 1}_"
+
+    @property
+    def digits(self) -> int:
+        return 1
+
+    def code(self, facts: StackFacts) -> Code:
+        return Code("byte_offset", Form("<i4", facts.shape[1:], gap=-1), digest=True)
+
+    def constant_size(self, facts: StackFacts) -> int | None:
+        return 1000 if facts.options["constant"] else None
+
+    def pieces(self, facts: StackFacts, index: int, coded: Coded | None = None) -> tuple[Piece, ...]:
+        assert coded is not None
+        rest = 1000 - coded.size - 16 if facts.options["constant"] else 0
+        body = CodedPixels(self.frame_of(facts, index), self.code(facts), coded.size)
+        return body, Padding(rest), Literal(coded.md5)
 
 
 def test_a_tree_is_a_mapping_of_names(pixel_stack: Callable[..., Any]) -> None:
@@ -94,3 +129,54 @@ def test_a_million_files_take_no_memory(pixel_stack: Callable[..., Any]) -> None
     assert tracemalloc.get_traced_memory()[1] < 100_000
     tracemalloc.stop()
     assert len(tree) == 10**6
+
+
+def test_files_of_an_encoded_layout_have_their_own_sizes(pixel_stack: Callable[..., Any]) -> None:
+    stack = pixel_stack(shape=(3, 9, 11))
+    tree = Tree(stack, Squeezed())
+    assert list(tree) == ["data_1_1.sq", "data_1_2.sq", "data_1_3.sq"]
+    assert tree.is_encoded
+    assert tree.file_size is None
+    for index, file in enumerate(tree.values()):
+        body = _encode.byte_offset_encode(stack.pixels[2 - index].astype("<i4"))
+        assert tree.size_of(file.name) == file.size == len(body) + 16
+        assert file.read() == body + md5(body).digest()
+        assert file.pieces[-1] == Literal(md5(body).digest())
+
+
+def test_a_constant_size_is_known_without_any_pixel(pixel_stack: Callable[..., Any]) -> None:
+    stack = pixel_stack(shape=(3, 9, 11))
+    tree = Tree(stack, Squeezed(), options={"constant": True})
+    assert tree.file_size == tree.size_of("data_1_1.sq") == 1000
+    assert stack.prepared == []
+    assert len(tree["data_1_1.sq"].read()) == 1000
+
+
+def test_the_number_of_a_run_is_the_layouts_affair(pixel_stack: Callable[..., Any]) -> None:
+    assert next(iter(Tree(pixel_stack(geometry=Geometry(run=7)), Squeezed(), stem="s"))) == "s_7_1.sq"
+
+
+@pytest.mark.parametrize("options", [{"colour": True}, {"constant": 1}, {"level": 2}, {"level": "3"}])
+def test_an_option_that_the_layout_does_not_have_is_refused(
+    pixel_stack: Callable[..., Any], options: dict[str, Any]
+) -> None:
+    with pytest.raises(UrlError, match=r"squeezed"):
+        Tree(pixel_stack(), Squeezed(), options=options)
+
+
+def test_small_files_stand_beside_those_of_the_frames(pixel_stack: Callable[..., Any]) -> None:
+    tree = Tree(pixel_stack(), Framed())
+    tree.add({"XDS.INP": b"JOB= ALL\n", "empty": b""})
+    assert list(tree)[-2:] == ["XDS.INP", "empty"]
+    assert len(tree) == len(list(tree)) == 6
+    assert "XDS.INP" in tree
+    assert tree.size_of("XDS.INP") == tree["XDS.INP"].size == 9
+    assert tree["XDS.INP"].read() == b"JOB= ALL\n"
+    assert tree["empty"].read() == b""
+    assert [tree[name].index for name in tree] == list(range(6))
+
+
+@pytest.mark.parametrize("name", ["data0001.frm", "a/b", "", "a\0"])
+def test_a_small_file_cannot_have_every_name(pixel_stack: Callable[..., Any], name: str) -> None:
+    with pytest.raises(LayoutError, match="cannot be the name"):
+        Tree(pixel_stack(), Framed()).add({name: b""})

@@ -13,6 +13,7 @@ from fastlegacy.index.tree import Tree
 from fastlegacy.layouts.edf import LAYOUT as EDF
 from fastlegacy.layouts.edf_stack import LAYOUT
 from fastlegacy.model import Geometry, Literal, Pixels, StackFacts
+from fastlegacy.pixels import PixelPolicy
 
 TURNING = Geometry(start_deg=-90.0, step_deg=0.5, wavelength_angstrom=0.2854)
 
@@ -95,3 +96,40 @@ def test_a_long_scan_is_described_in_moments() -> None:
     start = time.process_time()
     assert len(LAYOUT.pieces(facts(10_000))) == 20_000
     assert time.process_time() - start < 1
+
+
+def test_fabio_reads_motors_and_counters_of_each_frame(whole_file: Any, tmp_path: Path) -> None:
+    frames = np.arange(60).reshape(4, 3, 5).astype("<u2")
+    measured = Geometry(
+        motors={"diffrz": [1.0, 22.0, 333.0, 4444.0], "d": 5.0},
+        counters={"mon": np.array([1e9, -1e-9, 0, 7])},
+        start_time="2026-01-01",
+        period_s=1000.0,
+    )
+    path = tmp_path / "scan.edf"
+    path.write_bytes(whole_file(LAYOUT, facts(4, geometry=measured), frames))
+    with fabio.open(str(path)) as images:
+        assert images.nframes == 4
+        for i in range(4):
+            found = images.get_frame(i).header
+            assert found["motor_mne"].split() == ["diffrz", "d"]
+            assert [float(word) for word in found["motor_pos"].split()] == [[1, 22, 333, 4444][i], 5]
+            assert float(found["counter_pos"]) == [1e9, -1e-9, 0, 7][i]
+            assert float(found["time_of_day"]) == 1767225600 + 1000 * i
+
+
+def test_too_few_values_are_refused_by_name() -> None:
+    with pytest.raises(LayoutError, match="the counter mon has 2 values for 3 frames"):
+        LAYOUT.pieces(facts(3, geometry=Geometry(counters={"mon": [1.0, 2.0]})))
+
+
+def test_blocks_follow_the_type_that_the_user_wants(whole_file: Any, tmp_path: Path) -> None:
+    frames = np.array([[[0, 65535]], [[7, 65534]]], ">u2")
+    of = facts(2, shape=frames.shape, dtype=frames.dtype, policy=PixelPolicy(dtype="i4"))
+    path = tmp_path / "scan.edf"
+    path.write_bytes(whole_file(LAYOUT, of, frames))
+    with fabio.open(str(path)) as images:
+        assert images.nframes == 2
+        assert images.get_frame(0).data.tolist() == [[0, -1]]
+        assert images.get_frame(1).data.tolist() == [[7, 65534]]
+        assert images.get_frame(1).data.dtype == np.int32

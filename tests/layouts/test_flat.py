@@ -7,6 +7,8 @@ import pytest
 
 from fastlegacy.index.tree import Tree
 from fastlegacy.layouts.flat import LAYOUT
+from fastlegacy.model import StackFacts
+from fastlegacy.pixels import PixelPolicy
 
 
 def test_the_header_says_what_follows(pixel_stack: Callable[..., Any]) -> None:
@@ -31,3 +33,28 @@ def test_swapped_pixels_can_be_read_from_any_byte(pixel_stack: Callable[..., Any
 def test_large_numbers_keep_the_size(pixel_stack: Callable[..., Any]) -> None:
     tree = Tree(pixel_stack(shape=(1, 1, 7)), LAYOUT)
     assert tree.file_size == 256 + 14
+
+
+@pytest.mark.parametrize("stored", ["<u4", ">u4"])
+def test_the_header_follows_the_type_that_the_user_wants(
+    whole_file: Any, facts_of: Callable[..., StackFacts], stored: str
+) -> None:
+    frames = np.array([[[0, 7, 2**31 - 1], [2**31, 2**32 - 2, 2**32 - 1]]], stored)
+    data = whole_file(LAYOUT, facts_of(frames, policy=PixelPolicy(dtype="i4")), frames)
+    assert data[:256] == b"BINARY slow     2 x fast     3 header 256 bytes type int32".ljust(253) + b"\r\n\x1a"
+    assert np.frombuffer(data, "<i4", offset=256).tolist() == [0, 7, 2**31 - 1, 2**31 - 1, 2**31 - 1, -1]
+
+
+def test_the_bits_of_a_masked_u4_pixel_are_those_of_minus_one(
+    whole_file: Any, facts_of: Callable[..., StackFacts]
+) -> None:
+    frames = np.array([[[5, 2**32 - 1]]], "<u4")
+    data = whole_file(LAYOUT, facts_of(frames), frames)
+    assert np.frombuffer(data, "<i4", offset=256).tolist() == [5, -1]
+
+
+def test_another_mask_value_needs_no_other_type(whole_file: Any, facts_of: Callable[..., StackFacts]) -> None:
+    frames = np.array([[[5, 65535]]], ">u2")
+    data = whole_file(LAYOUT, facts_of(frames, policy=PixelPolicy(mask_value=0)), frames)
+    assert b"type uint16 " in data[:256]
+    assert np.frombuffer(data, "<u2", offset=256).tolist() == [5, 0]

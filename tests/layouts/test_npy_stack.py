@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import pytest
 
 from fastlegacy.index.tree import Tree
 from fastlegacy.layouts.npy_stack import LAYOUT
+from fastlegacy.model import StackFacts
+from fastlegacy.pixels import PixelPolicy
 
 
 @pytest.mark.parametrize("dtype", ["<u2", ">u4", "<f4"])
@@ -29,3 +32,14 @@ def test_leading_axes_are_flat(pixel_stack: Callable[..., Any]) -> None:
 def test_there_is_only_file_0(pixel_stack: Callable[..., Any]) -> None:
     with pytest.raises(IndexError, match="only file 0"):
         LAYOUT.pieces(pixel_stack().facts, 1)
+
+
+@pytest.mark.parametrize("stored", ["<u2", ">u2"])
+def test_the_header_follows_the_type_that_the_user_wants(
+    whole_file: Any, facts_of: Callable[..., StackFacts], stored: str
+) -> None:
+    frames = np.array([[[0, 65535]], [[65534, 7]]], stored)
+    data = whole_file(LAYOUT, facts_of(frames, policy=PixelPolicy(dtype="i4")), frames)
+    found = np.load(io.BytesIO(data))
+    assert found.dtype == np.dtype(f"{stored[0]}i4")
+    assert found.tolist() == [[[0, -1]], [[65534, 7]]]

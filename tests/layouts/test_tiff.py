@@ -15,6 +15,7 @@ from fastlegacy.errors import LayoutError
 from fastlegacy.index.tree import Tree
 from fastlegacy.layouts.tiff import LAYOUT
 from fastlegacy.model import Geometry, Literal, StackFacts
+from fastlegacy.pixels import PixelPolicy
 
 FULL = Geometry(
     start_deg=-90.0,
@@ -187,3 +188,54 @@ def test_others_read_pixels_and_header(
         assert type(image).__name__ == "PilatusImage"
         assert image.header["Start_angle"] == "-89.90000000 deg."
         assert image.header["Beam_xy"] == "(1035, 1081.5) pixels"
+
+
+@pytest.mark.parametrize("stored", ["<u4", ">u4"])
+@pytest.mark.parametrize(
+    ("wanted", "bits", "sample_format", "expected"),
+    [
+        ("u2", 16, 1, [0, 65535, 65535, 65535]),
+        ("i4", 32, 2, [0, 65536, 2**31 - 1, -1]),
+        ("i2", 16, 2, [0, 2**15 - 1, 2**15 - 1, -1]),
+        ("f4", 32, 3, [0, 65536, 2**32, np.nan]),
+        ("u1", 8, 1, [0, 255, 255, 255]),
+    ],
+)
+def test_the_tags_follow_the_type_that_the_user_wants(
+    whole_file: Any, tmp_path: Path, stored: str, wanted: str, bits: int, sample_format: int, expected: list[float]
+) -> None:
+    frames = np.array([[[0, 65536], [2**32 - 2, 2**32 - 1]]], stored)
+    of = facts(shape=frames.shape, dtype=frames.dtype, policy=PixelPolicy(dtype=wanted))
+    data = whole_file(LAYOUT, of, frames)
+    found = tags(data)
+    assert (found[258], found[339]) == ([3, 1, bits], [3, 1, sample_format])
+    assert found[279] == [4, 1, 4 * bits // 8]
+    assert len(data) == 4096 + 4 * bits // 8
+    path = tmp_path / "data0001.tif"
+    path.write_bytes(data)
+    wanted_pixels = np.array(expected, wanted).reshape(2, 2)
+    np.testing.assert_array_equal(tifffile.imread(path), wanted_pixels)
+    with fabio.open(str(path)) as image:
+        assert image.data.dtype == np.dtype(wanted)
+        np.testing.assert_array_equal(image.data, wanted_pixels)
+
+
+def test_unsigned_32_bit_pixels_that_pillow_takes_for_negative_ones(whole_file: Any, tmp_path: Path) -> None:
+    frames = np.array([[[7, 2**31 - 1, 2**31, 2**32 - 1]]], "<u4")
+    path = tmp_path / "data0001.tif"
+    path.write_bytes(whole_file(LAYOUT, facts(shape=frames.shape, dtype=frames.dtype), frames))
+    np.testing.assert_array_equal(tifffile.imread(path), frames[0])
+    with fabio.open(str(path)) as image:
+        np.testing.assert_array_equal(image.data.reshape(1, 4), frames[0])
+    # the same as signed pixels is read by Pillow, too
+    of = facts(shape=frames.shape, dtype=frames.dtype, policy=PixelPolicy(dtype="i4"))
+    path.write_bytes(whole_file(LAYOUT, of, frames))
+    with Image.open(path) as image:
+        assert np.asarray(image).tolist() == [[7, 2**31 - 1, 2**31 - 1, -1]]
+
+
+def test_the_limit_of_4_gib_is_that_of_the_written_type() -> None:
+    large = facts(shape=(1, 2**20 - 2, 2048), dtype=np.dtype("u2"), policy=PixelPolicy(dtype="u1"))
+    assert tags(header(large))[279][2] == (2**20 - 2) * 2048
+    with pytest.raises(LayoutError, match="4 GiB"):
+        header(facts(shape=(1, 2**20 - 2, 2048), dtype=np.dtype("u2"), policy=PixelPolicy(dtype="f4")))

@@ -5,16 +5,17 @@
 #ifndef FL_SPLICE_H
 #define FL_SPLICE_H
 
-#include "stack.h"
+#include "coded.h"
 
-enum { FL_LITERAL, FL_PIXELS, FL_PADDING };
+enum { FL_LITERAL, FL_PIXELS, FL_FORMED, FL_CODED, FL_PADDING };
 
 typedef struct {
     int kind;
     int64_t start, size;    /* bytes in the file */
     const uint8_t *data;    /* literal: its bytes, owned by the virtual file */
     int64_t first_frame;    /* pixels: frames from here on */
-    int swap;               /* pixels: change their byte order */
+    int swap;               /* pixels as stored: change their byte order */
+    const fl_coder *coder;  /* pixels in a form: the form of a coder; coded pixels: the coder */
     uint8_t value;          /* padding */
 } fl_piece;
 
@@ -36,51 +37,50 @@ static void fl_vfile_release(fl_vfile *v)
     free(v);
 }
 
-static void fl_swap_bytes(uint8_t *data, size_t n, size_t itemsize)
+/* Pixels [from, to) counted through the piece's frames, as the file has them (OUT). */
+static int fl_piece_pixels(const fl_stack *s, const fl_piece *p, int64_t from, int64_t to, uint8_t *out, fl_error *e)
 {
-    for (size_t i = 0; i < n; i++, data += itemsize) {
-        for (size_t a = 0, b = itemsize - 1; a < b; a++, b--) {
-            uint8_t t = data[a];
-            data[a] = data[b];
-            data[b] = t;
-        }
+    if (p->kind == FL_FORMED) {
+        int64_t first = p->first_frame * p->coder->form.ny * p->coder->form.nx;
+        return fl_form_read(&p->coder->form, first + from, first + to, out, e);
     }
+    int64_t first = p->first_frame * s->ny * s->nx;
+    int rc = fl_stack_read(s, first + from, first + to, out, e);
+    if (rc == FL_OK && p->swap)
+        fl_swap_bytes(out, (size_t)(to - from), s->itemsize);
+    return rc;
 }
 
 /* n bytes from byte `at` inside of one pixel (OUT). */
-static int fl_part_of_pixel(const fl_stack *s, int64_t pixel, size_t at, size_t n, int swap, uint8_t *out, fl_error *e)
+static int fl_part_of_pixel(const fl_stack *s, const fl_piece *p, int64_t pixel, size_t at, size_t n, uint8_t *out,
+                            fl_error *e)
 {
-    uint8_t whole[16];
-    int rc = fl_stack_read(s, pixel, pixel + 1, whole, e);
-    if (rc)
-        return rc;
-    if (swap)
-        fl_swap_bytes(whole, 1, s->itemsize);
-    memcpy(out, whole + at, n);
-    return FL_OK;
+    _Alignas(16) uint8_t whole[16];
+    int rc = fl_piece_pixels(s, p, pixel, pixel + 1, whole, e);
+    if (rc == FL_OK)
+        memcpy(out, whole + at, n);
+    return rc;
 }
 
 /* Bytes [from, to) of a piece of pixels (OUT); pixels that are cut at either end are read on their own. */
 static int fl_pixels_read(const fl_stack *s, const fl_piece *p, int64_t from, int64_t to, uint8_t *out, fl_error *e)
 {
-    int64_t z = (int64_t)s->itemsize, first = p->first_frame * s->ny * s->nx;
+    int64_t z = (int64_t)(p->kind == FL_FORMED ? fl_form_size(&p->coder->form) : s->itemsize);
     int rc = FL_OK;
     if (from % z) {
         int64_t stop = from - from % z + z < to ? from - from % z + z : to;
-        rc = fl_part_of_pixel(s, first + from / z, (size_t)(from % z), (size_t)(stop - from), p->swap, out, e);
+        rc = fl_part_of_pixel(s, p, from / z, (size_t)(from % z), (size_t)(stop - from), out, e);
         out += stop - from;
         from = stop;
     }
     if (rc == FL_OK && to / z > from / z) {
         int64_t n = to / z - from / z;
-        rc = fl_stack_read(s, first + from / z, first + from / z + n, out, e);
-        if (rc == FL_OK && p->swap)
-            fl_swap_bytes(out, (size_t)n, s->itemsize);
+        rc = fl_piece_pixels(s, p, from / z, from / z + n, out, e);
         out += n * z;
         from += n * z;
     }
     if (rc == FL_OK && from < to)
-        rc = fl_part_of_pixel(s, first + from / z, 0, (size_t)(to - from), p->swap, out, e);
+        rc = fl_part_of_pixel(s, p, from / z, 0, (size_t)(to - from), out, e);
     return rc;
 }
 
@@ -105,6 +105,8 @@ static int64_t fl_vfile_read(const fl_vfile *v, uint8_t *out, size_t size, int64
             memcpy(out, p->data + a, (size_t)(b - a));
         else if (p->kind == FL_PADDING)
             memset(out, p->value, (size_t)(b - a));
+        else if (p->kind == FL_CODED)
+            rc = fl_coded_read(p->coder, p->first_frame, p->size, a, b, out, b - a, e);
         else
             rc = fl_pixels_read(v->stack, p, a, b, out, e);
         if (rc)

@@ -40,6 +40,15 @@ typedef struct {
     int64_t *bounds, *first, *members;
 } fl_stack;
 
+/* "file::dataset" of the first dataset behind a stack, NULL where all of it is constant. */
+static inline const char *fl_stack_name(const fl_stack *s)
+{
+    for (int64_t i = 0; s->n_bounds && i < s->first[s->n_bounds]; i++)
+        if (s->parts[s->members[i]].dataset)
+            return s->parts[s->members[i]].dataset->name;
+    return NULL;
+}
+
 /* Number of the dataset's chunk, and of the element in it, at an index. */
 static inline void fl_locate(const fl_dataset *d, const int64_t *index, int64_t *chunk, size_t *element)
 {

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from fastlegacy.errors import ExportError, UrlError
 from fastlegacy.faces.export_plan import Plan, plan
 from fastlegacy.faces.export_writer import Report, Writer
-from fastlegacy.faces.placing import export_error, remove_leftovers
 
 if TYPE_CHECKING:
+    from fastlegacy.index.folder import Folder
     from fastlegacy.index.tree import Tree
 
 __all__ = ["ExportReport", "export"]
@@ -49,7 +49,7 @@ class ExportReport:
 
 
 def export(
-    tree: Tree,
+    tree: Tree | Folder,
     folder: str | os.PathLike[str],
     *,
     overwrite: bool = False,
@@ -57,13 +57,13 @@ def export(
     threads: int | None = None,
     progress: Report | None = None,
 ) -> ExportReport:
-    """Write all files of a tree into a folder, which is made when it is not there.
+    """Write all files of a tree into a folder, which is made when it is not there (as those below it are).
 
     Each thread has one buffer: of a whole file up to 64 MiB, or of 16 MiB of a larger one.
 
     Parameters
     ----------
-    tree : Tree
+    tree : Tree or Folder
         What to write.
     folder : path
         Where to.
@@ -93,19 +93,8 @@ def export(
     todo = plan(tree, target, overwrite=overwrite, keep=keep)
     if todo.conflict is not None:
         raise _conflict_error(todo, target)
-    if todo.to_write:
-        _prepare(target)
-        Writer(tree, target, overwrite, threads or _default_threads(), progress).run(todo)
-    size = todo.to_write * tree.file_size
+    size = Writer(target, overwrite, threads or _default_threads(), progress).run(todo) if todo.to_write else 0
     return ExportReport(str(target), todo.to_write, todo.done, todo.kept, size, time.monotonic() - start)
-
-
-def _prepare(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(folder)
-    except OSError as error:
-        raise export_error(error, folder) from error
 
 
 def _default_threads() -> int:

@@ -8,16 +8,18 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastlegacy.errors import DecodeError, ExportError, FastlegacyError, SourceError
-from fastlegacy.faces.export_plan import FileState, Plan
-from fastlegacy.faces.placing import Part, Parts, export_error, place
-from fastlegacy.model import Literal
+from fastlegacy.faces.placing import Part, Parts, export_error, place, remove_leftovers
+from fastlegacy.model import Pixels, piece_size
 
 if TYPE_CHECKING:
-    from fastlegacy.index.tree import Tree, VirtualFile
+    from fastlegacy._view import PieceFile
+    from fastlegacy.faces.export_plan import Plan, TreePlan
+    from fastlegacy.index.tree import VirtualFile
 
 __all__ = ["Report", "Writer", "segments"]
 
@@ -28,26 +30,46 @@ Report = Callable[[int, int], None]
 _Jobs = Iterable["Future[int]"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A file to write.
+
+    Attributes
+    ----------
+    file : VirtualFile
+    path : Path
+        Where to.
+    parts : Parts
+        Makes hidden files in the folder of that path.
+    is_one_frame : bool
+        The file is of one frame that is encoded: it is made as a whole.
+    """
+
+    file: VirtualFile
+    path: Path
+    parts: Parts
+    is_one_frame: bool
+
+
 class Writer:
-    """Writes files of a tree into a folder that exists.
+    """Writes files into a folder, which is made.
 
     A frame that cannot be read does not stop the others; what the file system refuses does.
     """
 
-    def __init__(self, tree: Tree, folder: Path, overwrite: bool, threads: int, progress: Report | None) -> None:
-        self._tree = tree
+    def __init__(self, folder: Path, overwrite: bool, threads: int, progress: Report | None) -> None:
         self._folder = folder
         self._overwrite = overwrite
         self._threads = threads
         self._progress = progress
-        self._parts = Parts(folder)
         self._stop = threading.Event()
         self._local = threading.local()
+        self._bytes = 0
         self._failures = 0
         self._first_failure: FastlegacyError | None = None
 
-    def run(self, plan: Plan) -> None:
-        """Write what the plan says.
+    def run(self, plan: Plan) -> int:
+        """Write what the plan says; return how many bytes that was.
 
         Raises
         ------
@@ -56,52 +78,63 @@ class Writer:
         FilterError
             If a compression filter is missing.
         """
-        files = (self._tree[name] for i, name in enumerate(self._tree) if plan.states[i] == FileState.TO_WRITE)
+        parts = [part for part in plan.trees if part.has_something_to_write]
+        for part in parts:
+            _make_ready(self._folder / part.path)
+        targets = (target for part in parts for target in self._targets(part))
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="fastlegacy-export")
         try:
             if plan.to_write < self._threads:
-                self._write_one_by_one(pool, files)
+                self._write_one_by_one(pool, targets)
             else:
-                self._drain((pool.submit(self._write_file, file) for file in files), self._file_done)
+                self._drain((pool.submit(self._write_file, target) for target in targets), self._file_done)
         finally:
             self._stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
         if self._first_failure is not None:
             raise self._failure_error(plan.to_write)
+        return self._bytes
 
-    def _write_one_by_one(self, pool: ThreadPoolExecutor, files: Iterable[VirtualFile]) -> None:
-        for file in files:
+    def _targets(self, part: TreePlan) -> Iterator[_Target]:
+        """Iterate over what is to be written of one tree."""
+        folder = self._folder / part.path
+        parts = Parts(folder)
+        is_one_frame = part.tree.layout.encoded and part.tree.layout.per_frame
+        return (_Target(part.tree[name], folder / name, parts, is_one_frame) for name in part.to_write())
+
+    def _write_one_by_one(self, pool: ThreadPoolExecutor, targets: Iterable[_Target]) -> None:
+        for target in targets:
             try:
-                self._write_in_segments(pool, file)
+                self._write_in_segments(pool, target)
             except (DecodeError, SourceError) as error:
                 self._note_failure(error)
 
-    def _write_in_segments(self, pool: ThreadPoolExecutor, file: VirtualFile) -> None:
+    def _write_in_segments(self, pool: ThreadPoolExecutor, target: _Target) -> None:
         """Write one file with all threads."""
-        final = self._folder / file.name
-        with _as_export_error(final), self._parts.create() as part:
-            ranges = segments(file, SEGMENT_BYTES)
-            self._drain((pool.submit(self._copy, file, part, *ends) for ends in ranges), self._segment_done)
-            self._finish(part, final, file)
+        with _as_export_error(target.path), target.parts.create() as part:
+            opened = target.file.open()
+            ranges = _ranges(target, opened.size, SEGMENT_BYTES)
+            self._drain((pool.submit(self._copy, target, opened, part, *ends) for ends in ranges), self._segment_done)
+            self._finish(part, target)
         self._report(1, 0)
 
-    def _write_file(self, file: VirtualFile) -> int:
+    def _write_file(self, target: _Target) -> int:
         """Write one file in the thread that this is called in."""
-        final = self._folder / file.name
-        limit = WHOLE_BYTES if file.size <= WHOLE_BYTES else SEGMENT_BYTES
-        with _as_export_error(final), self._parts.create() as part:
-            for start, end in segments(file, limit):
-                self._copy(file, part, start, end)
-            self._finish(part, final, file)
-        return file.size
+        with _as_export_error(target.path), target.parts.create() as part:
+            opened = target.file.open()
+            for start, end in _ranges(target, opened.size, WHOLE_BYTES):
+                self._copy(target, opened, part, start, end)
+            self._finish(part, target)
+        return opened.size
 
-    def _copy(self, file: VirtualFile, part: Part, start: int, end: int) -> int:
+    def _copy(self, target: _Target, opened: PieceFile, part: Part, start: int, end: int) -> int:
         if self._stop.is_set():
             return 0
         view = self._buffer(end - start)
-        done = file.read_into(view, start)
+        done = opened.read_into(view, start)
         if done != end - start:
-            raise SourceError(f"{file.name} ends after {start + done} bytes", hint="did the HDF5 file change?")
+            message = f"{target.file.name} ends after {start + done} bytes"
+            raise SourceError(message, hint="did the HDF5 file change?")
         part.write(view, start)
         return done
 
@@ -111,12 +144,12 @@ class Writer:
             buffer = self._local.buffer = bytearray(size)
         return memoryview(buffer)[:size]
 
-    def _finish(self, part: Part, final: Path, file: VirtualFile) -> None:
+    def _finish(self, part: Part, target: _Target) -> None:
         if self._stop.is_set():
             return  # segments are missing
         part.close()
-        os.utime(part.path, ns=(file.mtime_ns, file.mtime_ns))
-        place(part.path, final, overwrite=self._overwrite)
+        os.utime(part.path, ns=(target.file.mtime_ns, target.file.mtime_ns))
+        place(part.path, target.path, overwrite=self._overwrite)
 
     def _drain(self, jobs: _Jobs, done: Callable[[Future[int]], None]) -> None:
         """Run jobs, of which only a few wait at any time."""
@@ -146,6 +179,7 @@ class Writer:
         self._report(0, job.result())
 
     def _report(self, files: int, size: int) -> None:
+        self._bytes += size
         if self._progress is not None:
             self._progress(files, size)
 
@@ -163,19 +197,54 @@ class Writer:
         return error
 
 
-def segments(file: VirtualFile, limit: int) -> Iterator[tuple[int, int]]:
-    """Cut a file into ranges of at most `limit` bytes; between two frames where several frames fit into one."""
+def _ranges(target: _Target, size: int, whole: int) -> Iterator[tuple[int, int]]:
+    """Cut a file into what is read in one go: all of it up to `whole` bytes, segments of a larger one."""
+    if target.is_one_frame:
+        return segments(size, WHOLE_BYTES)
+    if size <= whole:
+        return segments(size, whole)
+    head, frame = _head_and_frame(target.file)
+    return segments(size, SEGMENT_BYTES, head, frame)
+
+
+def _head_and_frame(file: VirtualFile) -> tuple[int, int]:
+    """Return how many bytes come before the pixels, and how many a frame has; 0 where there are no frames."""
+    head = 0
+    for piece in file.pieces:
+        size = piece_size(piece, file.facts)
+        if isinstance(piece, Pixels):
+            return head, size // max(piece.frames, 1)
+        head += size
+    return 0, 0
+
+
+def segments(size: int, limit: int, head: int = 0, frame: int = 0) -> Iterator[tuple[int, int]]:
+    """Cut a file into ranges of at most `limit` bytes; between two frames where several frames fit into one.
+
+    Parameters
+    ----------
+    size, limit : int
+        Of the file, and of a range, bytes.
+    head, frame : int
+        Bytes before the first frame, and of a frame; 0 where that does not matter.
+    """
     first = step = limit
-    frame = file.facts.frame_bytes
-    if file.size > limit and 0 < frame <= limit // 2:
+    if size > limit and 0 < frame <= limit // 2:
         step = (limit // frame - 1) * frame
-        head = file.pieces[0]
         # without its header a file begins with a frame, so all cuts after the first are between frames
-        first = step + (len(head.data) if isinstance(head, Literal) and len(head.data) <= frame else 0)
-    start, end = 0, min(first, file.size)
-    while start < file.size:
+        first = step + (head if head <= frame else 0)
+    start, end = 0, min(first, size)
+    while start < size:
         yield start, end
-        start, end = end, min(end + step, file.size)
+        start, end = end, min(end + step, size)
+
+
+def _make_ready(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
+    except OSError as error:
+        raise export_error(error, folder) from error
 
 
 def _wait_for_some(waiting: set[Future[int]], done: Callable[[Future[int]], None]) -> set[Future[int]]:

@@ -4,26 +4,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastlegacy.errors import FilterError, LayoutError
+from fastlegacy.errors import FilterError, LayoutError, UrlError
+from fastlegacy.faces.beside import add_companions
+from fastlegacy.faces.choices import layouts_of, options_of, pixel_policy
 from fastlegacy.hdf5.files import default_context
 from fastlegacy.hdf5.filters import BITSHUFFLE, Filter, make_plan
 from fastlegacy.hdf5.stack import Stack
 from fastlegacy.hdf5.virtual import Missing
+from fastlegacy.index.folder import Folder
+from fastlegacy.index.sidecar import SideFile, side_file
 from fastlegacy.index.tree import Tree
+from fastlegacy.index.view import View
 from fastlegacy.model import Geometry, Layout, StackInfo
+from fastlegacy.pixels import Orientation
 from fastlegacy.registry import plugins
+from fastlegacy.sources.array import ArrayStack
 from fastlegacy.sources.find import find_stacks, open_stack
+from fastlegacy.sources.masks import find_mask, mask_of, read_mask
 
-__all__ = ["decode", "formats", "open", "stacks", "tree"]
+__all__ = ["decode", "encode", "formats", "open", "stacks", "tree"]
 
 FilterSpec = str | int | tuple[int, Sequence[int]]
+MaskLike = str | os.PathLike[str] | ArrayLike | None
+
+_PIXELS = ("mask", "mask_value", "saturate", "dtype", "transpose", "flip_ud", "flip_lr", "rotation_deg", "binning")
+_GEOMETRY = tuple(field.name for field in fields(Geometry) if field.name != "origin")
 
 
 def open(
@@ -84,39 +96,187 @@ def formats() -> dict[str, Layout]:
     return plugins("fastlegacy.layouts", "LAYOUT")
 
 
-def tree(stack: Stack, format: str = "edf", stem: str = "data", *, first: int = 1, **geometry: float | int) -> Tree:
+def tree(
+    stack: Stack | ArrayStack,
+    format: str | Iterable[str] = "edf",
+    stem: str = "data",
+    *,
+    first: int = 1,
+    mask: MaskLike = "auto",
+    mask_value: float | None = None,
+    saturate: str | None = None,
+    dtype: object | None = None,
+    transpose: bool = False,
+    flip_ud: bool = False,
+    flip_lr: bool = False,
+    rotation_deg: int = 0,
+    binning: int = 1,
+    options: Mapping[str, object] | None = None,
+    companions: Sequence[str] | None = None,
+    remember_sizes: bool = False,
+    **geometry: Any,
+) -> Tree | Folder:
     """The legacy files of a stack: a mapping of names to virtual files.
 
     Parameters
     ----------
     stack : Stack
-    format : str
-        A name of ``fastlegacy formats``.
+    format : str, or several
+        Names of ``fastlegacy formats``: ``"edf"``, ``"edf,cbf"`` or ``["edf", "cbf"]``. The files of several formats
+        are in folders of their names.
     stem : str
         What names start with: ``data`` gives ``data0001.edf``, ``data0002.edf``, ...
     first : int
-        Number of the first frame.
+        Number of the first file.
+    mask : str, path, array (ny, nx) or None
+        ``"auto"``: that of the HDF5 file, where there is one. ``"none"`` or None: none. Else ``file.h5::/path``, an
+        image that fabio reads, or an array: the bits of NXmx's ``pixel_mask``, or truth values; as stored, whatever
+        way the frames are turned.
+    mask_value : number, optional
+        What masked pixels become; by default as the format wants.
+    saturate : {"clip", "keep", "error"}, optional
+        What valid pixels become that are too large for the file: its largest number, their lowest bits, an error.
+    dtype : dtype, optional
+        Type of the pixels in the files, for formats that can hold several.
+    transpose, flip_ud, flip_lr : bool
+    rotation_deg : {0, 90, 180, 270}
+        How images are turned, in this order; counter-clockwise, as ``numpy.rot90``.
+    binning : int
+        Squares of so many pixels along each side become one pixel, their sum.
+    options : mapping, optional
+        Options of the formats: name -> value; ``"cbf:md5"`` is the option of one of several formats.
+    companions : sequence of str, optional
+        Small files that are shown beside the frames; by default those that the format's programs want, as far as
+        enough is known for them.
+    remember_sizes : bool
+        Where sizes depend on the pixels: keep those that were measured in the user's cache folder, for the next time.
     **geometry
         Values for the headers, named as the attributes of ``Geometry``: ``start_deg``, ``step_deg``, ``exposure_s``,
-        ``wavelength_angstrom``, ``distance_m``, ``beam_x_px``, ``beam_y_px``, ``pixel_x_m``, ``pixel_y_m``, ``run``.
+        ``wavelength_angstrom``, ``distance_m``, ``beam_x_px``, ``motors``, ... They are those of the stored frames.
+
+    Returns
+    -------
+    Tree or Folder
+        A Folder where there are several formats.
 
     Raises
     ------
     LayoutError
         If there is no such format, or it cannot hold this stack.
+    UrlError
+        If an option, the mask, or another choice is not possible.
     TypeError
         If a value for the headers has an unknown name.
     """
-    layouts = formats()
-    if format not in layouts:
-        raise LayoutError(f"there is no format {format!r}", hint=f"there are {', '.join(layouts)}")
-    if geometry:
-        known = {f.name for f in fields(Geometry)} - {"origin"}
-        if unknown := sorted(set(geometry) - known):
-            raise TypeError(f"{unknown[0]!r} is no value of a header; there are {', '.join(sorted(known))}")
-        origin = {**stack.geometry.origin, **dict.fromkeys(geometry, "caller")}
-        stack = stack.with_geometry(replace(stack.geometry, **geometry, origin=origin))  # type: ignore[arg-type]
-    return Tree(stack, layouts[format], stem=stem, first=first)
+    layouts = layouts_of(format)
+    chosen = options_of(layouts, options or {})
+    view = View(
+        _with_geometry(stack, geometry),
+        policy=pixel_policy(mask_value, saturate, dtype),
+        orientation=_orientation(transpose, flip_ud, flip_lr, rotation_deg),
+        binning=binning,
+        mask=_mask_classes(mask, stack),
+    )
+    trees = {}
+    for name, layout in layouts.items():
+        memory = _memory(view, layout, chosen[name]) if remember_sizes else None
+        trees[name] = Tree(view, layout, stem=stem, first=first, options=chosen[name], side_file=memory)
+    add_companions(list(trees.values()), companions)
+    return Folder(trees) if len(trees) > 1 else next(iter(trees.values()))
+
+
+def encode(
+    array: ArrayLike, format: str, *, url: str = "array", mtime_ns: int = 0, stem: str = "data", **header: Any
+) -> bytes:
+    """The bytes of a legacy file with these pixels: those that a mount shows for the same stack.
+
+    Parameters
+    ----------
+    array : array (ny, nx), or (n, ny, nx) for formats with one file for the whole stack
+    format : str
+        A name of ``fastlegacy formats``.
+    url : str
+        What headers call the source of the pixels.
+    mtime_ns : int
+        The time of the source, nanoseconds since 1970, for headers without another.
+    stem : str
+        What the file's name starts with, for headers that hold it.
+    **header
+        Values for the header, choices for pixels, and the options of the format, by the names that they have in
+        :func:`tree`: ``exposure_s=0.1, mask_value=0, md5=True``.
+
+    Raises
+    ------
+    LayoutError
+        If there is no such format, or it cannot hold this.
+    NotAStackError
+        If the array is no image, or its pixels are no numbers of 1 to 8 bytes.
+    TypeError
+        If a value has an unknown name.
+
+    Examples
+    --------
+    >>> import fastlegacy, numpy
+    >>> data = fastlegacy.encode(numpy.zeros((4, 6), "u2"), "edf", exposure_s=0.1)
+    >>> data[:1], len(data) % 512
+    (b'{', 48)
+    """
+    ((name, layout),) = _only(layouts_of(format)).items()
+    known = {*_GEOMETRY, *_PIXELS, "options", *layout.options}
+    if unknown := sorted(set(header) - known):
+        raise TypeError(f"{unknown[0]!r} is no value of the format {name}; there are {', '.join(sorted(known))}")
+    options = {**header.pop("options", {})}
+    options |= {key: header.pop(key) for key in list(header) if key in layout.options and key not in _GEOMETRY}
+    stack = ArrayStack(array, url=url, mtime_ns=mtime_ns)
+    if layout.per_frame and len(stack) != 1:
+        raise LayoutError(
+            f"the format {name} has one file for each frame, and there are {len(stack)}",
+            file=url,
+            hint="encode them one by one",
+        )
+    files = tree(stack, name, stem, options=options, companions=(), **header)
+    return next(iter(files.values())).read()
+
+
+def _only(layouts: dict[str, Layout]) -> dict[str, Layout]:
+    if len(layouts) != 1:
+        raise LayoutError(f"{', '.join(layouts)} are several formats", hint="encode them one by one")
+    return layouts
+
+
+def _with_geometry(stack: Stack | ArrayStack, values: Mapping[str, Any]) -> Stack | ArrayStack:
+    if unknown := sorted(set(values) - set(_GEOMETRY)):
+        raise TypeError(f"{unknown[0]!r} is no value of a header; there are {', '.join(sorted(_GEOMETRY))}")
+    if not values:
+        return stack
+    origin = {**stack.geometry.origin, **dict.fromkeys(values, "caller")}
+    return stack.with_geometry(replace(stack.geometry, **values, origin=origin))
+
+
+def _orientation(transpose: bool, flip_ud: bool, flip_lr: bool, rotation_deg: int) -> Orientation:
+    try:
+        return Orientation.of(transpose=transpose, flip_ud=flip_ud, flip_lr=flip_lr, rotation_deg=rotation_deg)
+    except ValueError as error:
+        raise UrlError(str(error)) from error
+
+
+def _memory(view: View, layout: Layout, options: Mapping[str, Any]) -> SideFile | None:
+    """The file where the sizes of encoded frames are remembered: it is that of the pixels, the codec and its form."""
+    defaults = {name: option.default for name, option in layout.options.items()}
+    code = layout.code(view.facts_for({**defaults, **options}))
+    return side_file(f"{view.fingerprint()} {code.codec} {code.form}", view.stack.signature) if code else None
+
+
+def _mask_classes(mask: MaskLike, stack: Stack | ArrayStack) -> NDArray[np.uint8] | None:
+    shape = stack.facts.shape[1:]
+    if mask is None:
+        return None
+    if not isinstance(mask, str | os.PathLike):
+        return mask_of(mask, shape).classes
+    if mask == "auto":
+        found = find_mask(stack.url) if isinstance(stack, Stack) else None
+        return None if found is None else found.classes
+    return None if mask == "none" else read_mask(mask, shape).classes
 
 
 def decode(

@@ -87,13 +87,13 @@ class Stack(Sequence[Frame]):
         self.parts = [part for part in (_through(view, part) for part in resolved.parts) if part is not None]
         shape = tuple(axis.length for axis in view.axes)
         self.core = _core.Stack(shape, resolved.fill, [_for_core(part) for part in self.parts])
-        files = self.files()
+        self._signature = [_signature(f, self._context.real_path(f)) for f in self.files()]
         self.facts = StackFacts(
             url=str(self._url),
             shape=(number_of_frames(shape[:-2]), shape[-2], shape[-1]),
             leading_shape=shape[:-2],
             dtype=resolved.dtype,
-            mtime_ns=max(stat_source(f, self._context.real_path(f)).st_mtime_ns for f in files),
+            mtime_ns=max(mtime_ns for _, _, mtime_ns, _ in self._signature),
             geometry=geometry or Geometry(),
         )
 
@@ -130,6 +130,15 @@ class Stack(Sequence[Frame]):
         """Every HDF5 file behind the stack: the one that was named first, then those with the pixels."""
         sources = {part.source.file for part in self.parts if part.source is not None}
         return list(dict.fromkeys([self._url.file, *sorted(sources)]))
+
+    def signature(self) -> list[tuple[str, int, int, int]]:
+        """(path, size, mtime_ns, inode) of every HDF5 file behind the stack, as they were when it was opened."""
+        return list(self._signature)
+
+    @property
+    def cache(self) -> _core.Cache:
+        """The chunks and frames that are kept."""
+        return self._context.cache
 
     def decoders(self) -> list[tuple[str, str]]:
         """The datasets with the pixels, and who decodes each: "kernel", "plugin", "h5py" or "stored"."""
@@ -283,6 +292,11 @@ class Stack(Sequence[Frame]):
 
 def _reopen(url: DataUrl, missing: Missing, geometry: Geometry) -> Stack:
     return Stack(url, missing=missing, geometry=geometry)
+
+
+def _signature(file: str, path: str) -> tuple[str, int, int, int]:
+    found = stat_source(file, path)
+    return file, found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def _as_bytes(out: Frame) -> NDArray[np.uint8]:

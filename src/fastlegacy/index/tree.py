@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fastlegacy._core import PieceFile
-from fastlegacy.errors import LayoutError
+from fastlegacy._view import PieceFile
+from fastlegacy.errors import LayoutError, UrlError
 from fastlegacy.index.names import Names
-from fastlegacy.model import Layout, Literal, Padding, Piece, Pixels, StackFacts, piece_size
+from fastlegacy.index.sizes import Sizes
+from fastlegacy.index.view import StackLike, View
+from fastlegacy.model import CodedPixels, Layout, Literal, Padding, Piece, Pixels, StackFacts, piece_size
+from fastlegacy.pixels import Code, Coded, Form
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from fastlegacy.hdf5.stack import Stack
+    from fastlegacy.index.sidecar import SideFile
 
 __all__ = ["Tree", "VirtualFile"]
 
@@ -22,60 +26,97 @@ __all__ = ["Tree", "VirtualFile"]
 class Tree(Mapping[str, "VirtualFile"]):
     """The virtual files of one stack: name -> :class:`VirtualFile`.
 
-    Nothing is kept for a file: names, sizes and contents are computed, so a million files take as much memory as
-    ten. All files have the same size and the same times.
+    Nothing is kept for a file of a fixed layout: names, sizes and contents are computed, so a million files take as
+    much memory as ten. Of an encoded layout the sizes are kept that were measured.
 
     Parameters
     ----------
-    stack : Stack
+    source : Stack or View
         Where the pixels come from.
     layout : Layout
         What the files look like.
     stem : str
-        Names begin with it.
+        Names begin with it, unless the layout has other ideas.
     first : int
-        Number of frame 0 in the names.
-    digits : int
-        Numbers are padded with zeros to so many digits.
+        Number of the first file in the names.
+    digits : int, optional
+        Numbers are padded with zeros to so many digits; by default as the layout wants.
+    options : mapping, optional
+        Options of the layout.
+    side_file : SideFile, optional
+        Where measured sizes are remembered.
 
     Raises
     ------
     LayoutError
         If the layout cannot hold this stack.
     UrlError
-        If the names are not possible.
+        If the names are not possible, or an option is not one of the layout's.
+
+    Attributes
+    ----------
+    view : View
+    stack : Stack
+    layout : Layout
+    facts : StackFacts
+        What the layout is told.
     """
 
-    def __init__(self, stack: Stack, layout: Layout, *, stem: str = "data", first: int = 1, digits: int = 4) -> None:
-        self.stack = stack
+    def __init__(
+        self,
+        source: StackLike | View,
+        layout: Layout,
+        *,
+        stem: str = "data",
+        first: int = 1,
+        digits: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        side_file: SideFile | None = None,
+    ) -> None:
+        self.view = source if isinstance(source, View) else View(source)
+        self.stack = self.view.stack
         self.layout = layout
-        frames = stack.facts.shape[0]
-        count = frames if layout.per_frame else 1
-        self.names_by_number = Names(stem, layout.suffix, count, first, digits, numbered=layout.per_frame)
-        self._size = self._checked_size(count)
+        self.facts = self.view.facts_for(_completed(layout, options or {}))
+        self._code = layout.code(self.facts)
+        self._constant = layout.constant_size(self.facts) if self._code else None
+        count = self.facts.shape[0] if layout.per_frame else 1
+        self.names_by_number = Names(
+            layout.stem(self.facts, stem) if layout.per_frame else stem,
+            layout.suffix,
+            count,
+            first,
+            layout.digits if digits is None else digits,
+            numbered=layout.per_frame,
+        )
+        self._extras: dict[str, bytes] = {}
+        self._digests: dict[int, bytes] = {}
+        self._size = self._checked_size(count) if self._code is None else self._constant
+        self._sizes = Sizes(self._measure, self.facts.shape[0], what=repr(self), side_file=side_file)
 
     def __repr__(self) -> str:
-        return f"<Tree of {len(self)} {self.layout.name} files of {self.stack.facts.url}>"
+        return f"<Tree of {len(self.names_by_number)} {self.layout.name} files of {self.facts.url}>"
+
+    # ------------------------------------------------------------------------------------ names
 
     def __len__(self) -> int:
-        return len(self.names_by_number)
+        return len(self.names_by_number) + len(self._extras)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.names_by_number)
+        yield from self.names_by_number
+        yield from self._extras
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self.names_by_number.index(name) is not None
+        return isinstance(name, str) and (name in self._extras or self.names_by_number.index(name) is not None)
 
     def __getitem__(self, name: str) -> VirtualFile:
-        index = self.index_of(name)
-        return VirtualFile(self, name, index)
+        return VirtualFile(self, name, self.index_of(name))
 
     def names(self) -> Iterator[str]:
-        """Return all names, in the order of the frames."""
+        """Return all names, in the order of their numbers."""
         return iter(self)
 
     def index_of(self, name: str) -> int:
-        """Return the index of a file (the frame, for a layout with one file for each), counted from 0.
+        """Return the index of a file, counted from 0: those with numbers come first.
 
         Raises
         ------
@@ -83,44 +124,148 @@ class Tree(Mapping[str, "VirtualFile"]):
             If there is no such file.
         """
         index = self.names_by_number.index(name)
-        if index is None:
-            raise KeyError(name)
-        return index
+        if index is not None:
+            return index
+        return len(self.names_by_number) + list(self._extras).index(name) if name in self._extras else _no_file(name)
+
+    def add(self, files: Mapping[str, bytes]) -> None:
+        """Show small files beside those of the frames, under their own names.
+
+        Raises
+        ------
+        LayoutError
+            If a frame's file has such a name.
+        """
+        for name, data in files.items():
+            if not name or "/" in name or "\0" in name or self.names_by_number.index(name) is not None:
+                raise LayoutError(f"{name!r} cannot be the name of a file beside the frames", file=self.facts.url)
+            self._extras[name] = bytes(data)
+
+    # ------------------------------------------------------------------------------------ sizes
 
     @property
-    def file_size(self) -> int:
-        """Size of each file, bytes; 0 when there is none."""
+    def is_encoded(self) -> bool:
+        """The size of a file depends on its pixels."""
+        return self._size is None
+
+    @property
+    def file_size(self) -> int | None:
+        """Size of each frame's file, bytes (0 when there is none); None where they differ."""
         return self._size
 
     def size_of(self, name: str) -> int:
-        """Return the size of a file, bytes, without touching the HDF5 file.
+        """Return the exact size of a file, bytes. What depends on pixels is measured when it is first asked for.
 
         Raises
         ------
         KeyError
             If there is no such file.
+        SourceError, DecodeError
+            If the pixels had to be read, and cannot be.
         """
-        self.index_of(name)
-        return self._size
+        return self._size_at(self.index_of(name))
 
-    def pieces_of(self, index: int) -> tuple[Piece, ...]:
-        """Return what the file with this index is made of."""
-        return self.layout.pieces(self.stack.facts, index)
+    def _size_at(self, index: int) -> int:
+        if self._size is not None and index < len(self.names_by_number):
+            return self._size
+        return self._total(self.pieces_of(index))
+
+    def _total(self, pieces: tuple[Piece, ...]) -> int:
+        return sum(piece_size(piece, self.facts) for piece in pieces)
 
     def _checked_size(self, count: int) -> int:
         # what does not fit shows at one of the ends, where numbers and angles have their extremes
-        sizes = {self._measure(index) for index in {0, count - 1} if 0 <= index < count}
+        pieces = [self.layout.pieces(self.facts, index) for index in {0, count - 1} if 0 <= index < count]
+        for piece in (piece for some in pieces for piece in some):
+            if isinstance(piece, Pixels) and (form := self.view.form(piece.form, piece.byteorder)) is not None:
+                self.view.how(form)
+        sizes = {self._total(some) for some in pieces}
         if len(sizes) > 1:
             raise LayoutError(
                 f"the files of the format {self.layout.name} have different sizes: {sorted(sizes)} bytes",
-                file=self.stack.facts.url,
+                file=self.facts.url,
                 hint="this is a fault of the layout; please report it",
             )
         return max(sizes, default=0)
 
-    def _measure(self, index: int) -> int:
-        facts = self.stack.facts
-        return sum(piece_size(piece, facts) for piece in self.layout.pieces(facts, index))
+    def _measure(self, frame: int) -> tuple[int, ...]:
+        assert self._code is not None
+        return self.view.measure(frame, self._code)
+
+    # ------------------------------------------------------------------------------------ contents
+
+    def pieces_of(self, index: int, *, digest: bool = False) -> tuple[Piece, ...]:
+        """Return what the file with this index is made of.
+
+        Parameters
+        ----------
+        index : int
+        digest : bool
+            A layout that writes the MD5 of the encoded pixels gets it; otherwise zeros of the same length.
+        """
+        numbered = len(self.names_by_number)
+        if index >= numbered:
+            return (Literal(list(self._extras.values())[index - numbered]),)
+        if self._code is None:
+            return self.layout.pieces(self.facts, index)
+        frame = self.frame_of(index)
+        coded = self._sizes.get(frame)
+        if digest and self._code.digest:
+            coded = Coded(coded.size, coded.counts, self._digest(frame, coded, self._code))
+        return self.layout.pieces(self.facts, index, coded)
+
+    def _digest(self, frame: int, coded: Coded, code: Code) -> bytes:
+        if frame not in self._digests:
+            data = self.view.core.encoded(frame, coded.size, self.view.how(code.form, code))
+            self._digests[frame] = hashlib.md5(data, usedforsecurity=False).digest()
+        return self._digests[frame]
+
+    def frame_of(self, index: int) -> int:
+        """Return the frame that is in a file, both counted from 0 (layouts with one file for each frame)."""
+        return self.layout.frame_of(self.facts, index)
+
+    def frame_in_file(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return (ny, nx) of the frame in the files, and the row and column in it where the image begins."""
+        form: Form | None = None
+        if self._code is not None:
+            form = self._code.form
+        elif self.names_by_number:
+            found = (piece for piece in self.layout.pieces(self.facts, 0) if isinstance(piece, Pixels))
+            form = next((piece.form for piece in found), None)
+        return (self.facts.shape[1:], (0, 0)) if form is None else (form.shape, form.at)
+
+    def open_pieces(self, index: int) -> PieceFile:
+        """Return the bytes of a file as an object of the kernels, with the chunk maps it needs loaded.
+
+        Raises
+        ------
+        SourceError, FilterError
+            If the HDF5 files cannot be read, or a filter is missing.
+        """
+        pieces = [self._for_core(piece) for piece in self.pieces_of(index, digest=True)]
+        has_form = any(kind in ("formed", "coded") for kind, *_ in pieces)
+        return PieceFile(self.view.core if has_form else self.stack.core, pieces)
+
+    def _for_core(self, piece: Piece) -> tuple[object, ...]:
+        match piece:
+            case Literal(data):
+                return "literal", data
+            case Padding(size, value):
+                return "padding", size, value
+            case CodedPixels(frame, code, size):
+                self.stack.prepare(frame, frame)
+                return "coded", frame, size, self.view.how(code.form, code)
+            case Pixels(first, frames, byteorder, form):
+                if frames:
+                    self.stack.prepare(first, first + frames - 1)
+                form = self.view.form(form, byteorder)
+                if form is not None:
+                    return "formed", first, frames, self.view.how(form)
+                return "pixels", first, frames, _must_swap(self.facts, byteorder)
+
+    def close(self) -> None:
+        """Stop what measures sizes ahead, and remember them."""
+        self._sizes.close()
 
 
 class VirtualFile:
@@ -142,42 +287,43 @@ class VirtualFile:
         self.index = index
 
     def __repr__(self) -> str:
-        return f"<VirtualFile {self.name} of {self.size} bytes>"
+        return f"<VirtualFile {self.name} of {self._tree!r}>"
 
     @property
     def size(self) -> int:
-        """Size in bytes."""
-        return self._tree.size_of(self.name)
+        """Exact size in bytes; measured when it depends on the pixels and is not known yet.
+
+        Raises
+        ------
+        SourceError, DecodeError
+            If the pixels had to be read, and cannot be.
+        """
+        return self._tree.size_of(self.name) if self._core is None else self._core.size
 
     @property
     def mtime_ns(self) -> int:
         """Newest modification time of the HDF5 files behind it, nanoseconds since 1970."""
-        return self._tree.stack.facts.mtime_ns
+        return self._tree.facts.mtime_ns
 
     @property
     def facts(self) -> StackFacts:
-        """Facts of the stack that it is made from."""
-        return self._tree.stack.facts
+        """What its layout is told of the stack."""
+        return self._tree.facts
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
         """What the file is made of, in order."""
-        return self._tree.pieces_of(self.index)
+        return self._tree.pieces_of(self.index, digest=True)
 
     def open(self) -> PieceFile:
-        """Return the bytes of the file as an object of ``_core``, with the chunk maps it needs loaded.
+        """Return the bytes of the file as an object of the kernels, with the chunk maps it needs loaded.
 
         Raises
         ------
         SourceError, FilterError
             If the HDF5 files cannot be read, or a filter is missing.
         """
-        facts = self._tree.stack.facts
-        pieces = self.pieces
-        for piece in pieces:
-            if isinstance(piece, Pixels) and piece.frames:
-                self._tree.stack.prepare(piece.first, piece.first + piece.frames - 1)
-        return PieceFile(self._tree.stack.core, [_as_tuple(piece, facts) for piece in pieces])
+        return self._tree.open_pieces(self.index)
 
     def read_into(self, buffer: Buffer, offset: int = 0) -> int:
         """Fill a writable buffer with the bytes from `offset` on; return how many there were.
@@ -207,16 +353,23 @@ class VirtualFile:
         return bytes(memoryview(buffer)[:done])
 
 
-def _as_tuple(piece: Piece, facts: StackFacts) -> tuple[object, ...]:
-    match piece:
-        case Literal(data):
-            return "literal", data
-        case Padding(size, value):
-            return "padding", size, value
-        case Pixels(first, frames, byteorder):
-            return "pixels", first, frames, _must_swap(facts, byteorder)
+def _no_file(name: str) -> int:
+    raise KeyError(name)
 
 
 def _must_swap(facts: StackFacts, byteorder: str) -> bool:
     """Tell whether stored pixels have the other byte order than the one asked for."""
     return byteorder != "|" and facts.dtype.newbyteorder(byteorder) != facts.dtype  # type: ignore[arg-type]
+
+
+def _completed(layout: Layout, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a layout: what was given, else the default."""
+    for name, value in given.items():
+        option = layout.options.get(name)
+        if option is None:
+            known = ", ".join(layout.options) or "none"
+            raise UrlError(f"the format {layout.name} has no option {name!r}", hint=f"there are: {known}")
+        if type(value) is not type(option.default) or (option.choices and value not in option.choices):
+            wanted = ", ".join(map(str, option.choices)) or type(option.default).__name__
+            raise UrlError(f"{name}={value!r} is no choice of the format {layout.name}", hint=f"there are: {wanted}")
+    return {name: given.get(name, option.default) for name, option in layout.options.items()}

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The header of an EDF block, for one block a file (``edf``) and for all blocks in one file (``edf-stack``).
 
-What differs from block to block stands in three places: the number of the image, its angle, and its index. All other
-text is made once, so that the headers of a long scan cost little more than copying them.
+What differs from block to block stands in three places: the number of the image, what is known of its frame (see
+``_edf_frames.py``), and its index. All other text is made once, so that the headers of a long scan cost little more
+than copying them.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from fastlegacy.layouts._text import angle_text, printable
+from fastlegacy.errors import LayoutError
+from fastlegacy.layouts._edf_frames import FORBIDDEN, Readings, frame_keys
+from fastlegacy.layouts._text import printable
 from fastlegacy.model import Geometry, StackFacts
 
 __all__ = ["EdfHeaders"]
 
 _BLOCK = 512
+_LONGEST = 99_999
 _DATA_TYPES = {
     "i1": "SignedByte",
     "u1": "UnsignedByte",
@@ -47,6 +51,7 @@ class EdfHeaders:
     size: int
     _image: str
     _stack: str
+    _readings: tuple[Readings, ...]
     _source: str
 
     @classmethod
@@ -56,13 +61,22 @@ class EdfHeaders:
         Raises
         ------
         LayoutError
-            If the angle of `frame`, by which the length is measured, does not fit.
+            If the angle of `frame`, by which the length is measured, does not fit, a motor or counter has too few
+            values, or the header is too long for its own key.
         """
-        source = _lines([("Source", printable(facts.url, ";{}"))])
+        geometry = facts.geometry
+        readings = (Readings.of(facts, "motor", geometry.motors), Readings.of(facts, "counter", geometry.counters))
+        source = _lines([("Source", printable(facts.url, FORBIDDEN))])
         # EDF_HeaderSize is five characters wide whatever its value, so the size can be taken before it is known
-        draft = cls(facts, 0, _lines(_image_keys(facts, 0)), _lines(_stack_keys(facts.geometry)), source)
+        draft = cls(facts, 0, _lines(_image_keys(facts, 0)), _lines(_stack_keys(geometry)), readings, source)
         size = -(-(len(draft._text(frame, highest)) + len("}\n")) // _BLOCK) * _BLOCK
-        return cls(facts, size, _lines(_image_keys(facts, size)), draft._stack, source)
+        if size > _LONGEST:
+            raise LayoutError(
+                f"the header takes {size} bytes, and EDF_HeaderSize has five digits",
+                file=facts.url,
+                hint="leave motors or counters out",
+            )
+        return cls(facts, size, _lines(_image_keys(facts, size)), draft._stack, readings, source)
 
     def header(self, frame: int, number: int) -> bytes:
         """Return the header of a frame (counted from 0) as image `number` of its file.
@@ -78,8 +92,14 @@ class EdfHeaders:
         return (
             f"{{\nEDF_DataBlockID = {number}.Image.Psd ;\n{self._image}"
             f"Image = {number} ;\nHeaderID = EH:{number:06d}:000000:000000 ;\nSize = {self.facts.frame_bytes} ;\n"
-            f"{self._stack}{_lines(_frame_keys(self.facts, frame))}{self._source}"
+            f"{self._stack}{_lines(self._frame_keys(frame))}{self._source}"
         )
+
+    def _frame_keys(self, frame: int) -> _Keys:
+        keys = frame_keys(self.facts, frame)
+        for readings in self._readings:
+            keys += readings.keys(frame)
+        return keys
 
 
 def _lines(keys: _Keys) -> str:
@@ -115,19 +135,9 @@ def _stack_keys(geometry: Geometry) -> _Keys:
         "PSize_2": geometry.pixel_y_m,
     }
     keys = [(key, f"{value:.12g}") for key, value in values.items() if value is not None]
-    return keys if geometry.run is None else [*keys, ("Run", str(geometry.run))]
-
-
-def _frame_keys(facts: StackFacts, frame: int) -> _Keys:
-    angle_deg = facts.geometry.angle_deg(frame)
-    keys = [] if angle_deg is None else [("Omega", angle_text(angle_deg, facts, frame, "Omega"))]
-    return [*keys, ("FrameIndex", _index_text(facts, frame))] if facts.leading_shape else keys
-
-
-def _index_text(facts: StackFacts, frame: int) -> str:
-    # by hand, because it is done for each frame of a whole scan, where NumPy's way takes longer than all the rest
-    index = []
-    for length in reversed(facts.leading_shape):
-        frame, i = divmod(frame, length)
-        index.append(f"{i:{len(str(length - 1))}d}")
-    return " ".join(reversed(index))
+    texts = {
+        "Run": None if geometry.run is None else str(geometry.run),
+        "title": geometry.title,
+        "Date": geometry.start_time,
+    }
+    return keys + [(key, printable(text, FORBIDDEN)) for key, text in texts.items() if text is not None]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastlegacy.errors import LayoutError
-from fastlegacy.layouts._checks import require_dtype
+from fastlegacy.layouts._checks import ALL_DTYPES, require_dtype
 from fastlegacy.model import Pixels, StackFacts
 from fastlegacy.pixels import Form
 
@@ -26,7 +26,7 @@ def as_written(facts: StackFacts, name: str, dtypes: tuple[str, ...]) -> StackFa
         If the format cannot hold such pixels.
     """
     code = facts.policy.dtype
-    require_dtype(facts, name, dtypes)
+    require_dtype(facts, name, dtypes if code is None else ALL_DTYPES)
     if code is None:
         return facts
     written = replace(facts, dtype=_ordered(code, facts.dtype.byteorder))

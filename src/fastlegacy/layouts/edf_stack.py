@@ -32,7 +32,8 @@ class EdfStackLayout(Layout):
         Raises
         ------
         LayoutError
-            If the pixels are not integers or floats of 1, 2, 4 or 8 bytes, or an angle does not fit.
+            If the pixels are not integers or floats of 1, 2, 4 or 8 bytes, an angle does not fit, or a motor or
+            counter has fewer values than there are frames.
         """
         written = as_written(facts, self.name, self.dtypes)
         require_only_file(index)

@@ -41,6 +41,7 @@ class TiffLayout(Layout):
     summary = "TIFF with Pilatus comments"
     readers = ("fabio", "tifffile", "ImageJ", "pyFAI", "Dioptas")
     dtypes = ("u1", "u2", "u4", "i2", "i4", "f4")
+    companions = ("poni", "mask")
 
     def pieces(self, facts: StackFacts, index: int, coded: Coded | None = None) -> tuple[Piece, ...]:
         """Return header and pixels of a frame.

@@ -7,6 +7,12 @@ import pytest
 from fastlegacy.testing.files import write_stack
 
 
+@pytest.fixture(autouse=True)
+def no_cache_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what is remembered of one run to the next away from the user's home."""
+    monkeypatch.setenv("FASTLEGACY_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def scan(tmp_path: Path) -> Path:
     """Return a file with a stack of 5 frames at /entry/data, bitshuffle+LZ4, of which 4 are written."""

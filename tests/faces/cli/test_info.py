@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 import json
+import re
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from fastlegacy.faces.cli.main import main
@@ -22,6 +25,21 @@ def test_json(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert info["decoded"] == [{"dataset": f"{scan}::/entry/data", "by": "kernel"}]
     assert info["files"] == [str(scan)]
     assert info["shape"] == [5, 8, 6]
+
+
+def test_the_mask_of_the_detector(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["info", f"{scan}::/entry/data"]
+    assert main(words) == 0
+    assert re.search("mask +none found\n", capsys.readouterr().out)
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["mask"] is None
+    with h5py.File(scan, "r+") as file:
+        file["/entry/instrument/detector/pixel_mask"] = np.arange(48).reshape(8, 6) % 3
+    assert main(words) == 0
+    where = f"{scan}::/entry/instrument/detector/pixel_mask"
+    assert f"{where}: 16 pixels of gaps, 16 bad ones (67 %)" in capsys.readouterr().out
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["mask"] == {"where": where, "gaps": 16, "bad": 16}
 
 
 def test_a_selection_of_frames(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:

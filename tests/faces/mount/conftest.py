@@ -49,7 +49,7 @@ def union(tmp_path: Path, served: ModuleType) -> Iterator[SimpleNamespace]:
     folder = tmp_path / "demo"
     folder.mkdir()
     fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-    virtual = VirtualEntries(served.make_tree(), url="u", mtime_ns=served.MTIME_NS, uid=12, gid=34)
+    virtual = VirtualEntries(served.make_tree(), url="u", uid=12, gid=34)
     overlay = Overlay(RealFolder(fd, give_away=False), virtual, new_file_mode=0o640)
     yield SimpleNamespace(overlay=overlay, folder=folder, fd=fd, virtual=virtual)
     os.close(fd)

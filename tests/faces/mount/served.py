@@ -17,7 +17,8 @@ import numpy as np
 from fastlegacy import _core
 from fastlegacy.hdf5.stack import Stack
 from fastlegacy.index.tree import Tree
-from fastlegacy.model import Literal, Pixels, StackFacts
+from fastlegacy.model import Layout, Literal, Piece, Pixels, StackFacts
+from fastlegacy.pixels import Coded
 
 FRAMES, NY, NX = 12, 40, 50
 BROKEN_FRAME = 6  # of the tree that is served with "broken"
@@ -25,14 +26,24 @@ MTIME_NS = 1_600_000_000_123_456_789
 HEADER = b"a header".ljust(64, b".")
 
 
-class HeaderAndPixels:
+class HeaderAndPixels(Layout):
     """A layout: 64 bytes, then the pixels."""
 
-    name, suffix, per_frame, summary, dtypes = "test", ".img", True, "for tests", ("u2",)
+    name, suffix, summary, dtypes = "test", ".img", "for tests", ("u2",)
 
-    def pieces(self, facts: StackFacts, frame: int) -> tuple[Literal, Pixels]:
+    def pieces(self, facts: StackFacts, index: int, coded: Coded | None = None) -> tuple[Piece, ...]:
         """Return what a file is made of."""
-        return Literal(HEADER), Pixels(frame)
+        return Literal(HEADER), Pixels(index)
+
+
+class PixelsOnly(Layout):
+    """A layout: the pixels."""
+
+    name, suffix, summary, dtypes = "pixels", ".pix", "for tests", ("u2",)
+
+    def pieces(self, facts: StackFacts, index: int, coded: Coded | None = None) -> tuple[Piece, ...]:
+        """Return what a file is made of."""
+        return (Pixels(index),)
 
 
 class MemoryStack:

@@ -91,17 +91,19 @@ def test_pages_of_a_real_file_are_not_kept_for_the_virtual_one(operations: Opera
 
 
 def test_listing(operations: Operations, union: SimpleNamespace, served: ModuleType) -> None:
-    fd = operations("opendir", "/")
-    entries = operations("readdir", None, fd)
-    operations("fsyncdir", None, 0, fd)
-    operations("releasedir", None, fd)
+    handle = operations("opendir", "/")
+    entries = operations("readdir", None, handle)
+    operations("fsyncdir", None, 0, handle)
+    fd = operations._folders[handle].fd
+    operations("releasedir", None, handle)
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(fd)
     names = [name for name, _, _ in entries]
     assert names[:2] == [".", ".."]
     assert len(names) == served.FRAMES + 2
     assert {offset for _, _, offset in entries} == {0}
     assert entries[0][1]["st_ino"] == union.folder.stat().st_ino
-    with pytest.raises(OSError, match="Bad file"):
-        os.fstat(fd)
+    assert operations._folders == {}
 
 
 def test_every_change_reaches_the_folder(operations: Operations, union: SimpleNamespace) -> None:

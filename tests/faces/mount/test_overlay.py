@@ -20,7 +20,7 @@ VIRTUAL, OTHER, NOTHING = "/data0001.img", "/data0002.img", "/nothing"
 def listed(union: SimpleNamespace, path: str = "/") -> list[str]:
     fd = union.overlay.open_folder(path)
     try:
-        return [name for name, _, _ in union.overlay.entries(fd, path)]
+        return [name for name, _, _ in union.overlay.entries(fd, path)][1:]
     finally:
         os.close(fd)
 
@@ -114,7 +114,7 @@ OTHER_FAILURES: dict[str, tuple[int, Callable[[Overlay, Caller], object]]] = {
     "unlink nothing": (errno.ENOENT, lambda o, me: o.unlink(NOTHING)),
     "rename nothing": (errno.ENOENT, lambda o, me: o.rename(NOTHING, "/x")),
     "access nothing": (errno.ENOENT, lambda o, me: o.check_access(NOTHING, os.F_OK)),
-    "virtual attributes of nothing": (errno.ENOENT, lambda o, me: o.virtual_attributes(NOTHING)),
+    "virtual attributes of nothing": (errno.ENOENT, lambda o, me: o.virtual_attributes(NOTHING, 1)),
 }
 
 

@@ -13,7 +13,7 @@ from fastlegacy.faces.mount.virtual import VirtualEntries
 
 @pytest.fixture
 def entries(served: ModuleType) -> VirtualEntries:
-    return VirtualEntries(served.make_tree(), url="file::/data", mtime_ns=served.MTIME_NS, uid=12, gid=34)
+    return VirtualEntries(served.make_tree(), url="file::/data", uid=12, gid=34)
 
 
 def test_attributes(entries: VirtualEntries, served: ModuleType) -> None:
@@ -36,8 +36,8 @@ def test_what_is_not_there(entries: VirtualEntries, path: str) -> None:
 
 
 def test_names_are_in_the_root_only(entries: VirtualEntries, served: ModuleType) -> None:
-    assert len(list(entries.names("/"))) == served.FRAMES
-    assert not list(entries.names("/sub"))
+    assert len(list(entries.entries("/"))) == served.FRAMES
+    assert not list(entries.entries("/sub"))
 
 
 def test_a_file_is_made_only_to_be_opened(
@@ -54,10 +54,10 @@ def test_a_file_is_made_only_to_be_opened(
 
 def test_inode_numbers(served: ModuleType) -> None:
     tree = served.make_tree(20_000)
-    one, same, other = (VirtualEntries(tree, url=url, mtime_ns=0, uid=0, gid=0) for url in ("a", "a", "b"))
-    numbers = [one.inode(name) for name in tree]
-    assert numbers == [same.inode(name) for name in tree]
-    assert numbers != [other.inode(name) for name in tree]
+    one, same, other = (VirtualEntries(tree, url=url, uid=0, gid=0) for url in ("a", "a", "b"))
+    numbers = [one.inode(f"/{name}") for name in tree]
+    assert numbers == [same.inode(f"/{name}") for name in tree]
+    assert numbers != [other.inode(f"/{name}") for name in tree]
     assert min(numbers) > 0
     assert max(numbers) < 2**32, "stat() of a 32-bit program would fail"
     four_digits = numbers[:9999]

@@ -10,6 +10,7 @@ from fastlegacy.faces.cli.command import Command
 from fastlegacy.faces.cli.tree_options import add_source_arguments, add_tree_options, opened_tree
 
 if TYPE_CHECKING:
+    from fastlegacy.index.folder import Folder
     from fastlegacy.index.tree import Tree
 
 __all__ = ["COMMAND"]
@@ -26,11 +27,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    with opened_tree(args) as tree:
+    with opened_tree(args) as (_, tree):
         return _show_plan(args, tree) if args.dry_run else _export(args, tree)
 
 
-def _export(args: argparse.Namespace, tree: Tree) -> int:
+def _export(args: argparse.Namespace, tree: Tree | Folder) -> int:
     from fastlegacy.faces.export import export
     from fastlegacy.faces.progress import Progress, human
 
@@ -47,13 +48,15 @@ def _export(args: argparse.Namespace, tree: Tree) -> int:
     return 0
 
 
-def _show_plan(args: argparse.Namespace, tree: Tree) -> int:
+def _show_plan(args: argparse.Namespace, tree: Tree | Folder) -> int:
     from fastlegacy.faces.export_plan import plan
     from fastlegacy.faces.progress import human
 
     todo = plan(tree, args.folder, overwrite=args.force, keep=args.no_clobber)
+    size = todo.bytes_to_write
     print(
-        f"{args.folder}: {todo.to_write} files to write ({human(todo.to_write * tree.file_size)})"
+        f"{args.folder}: {todo.to_write} files to write"
+        f" ({'how large depends on the pixels' if size is None else human(size)})"
         f", {todo.done} are there already, {todo.kept} others left as they are, {todo.conflicts} in the way"
     )
     return 1 if todo.conflicts else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastlegacy.faces.cli.command import Command, add_json_option, print_json, print_table
 from fastlegacy.faces.cli.stack_text import as_plain, describe
@@ -13,6 +13,7 @@ from fastlegacy.faces.cli.tree_options import add_url_arguments
 
 if TYPE_CHECKING:
     from fastlegacy.hdf5.stack import Stack
+    from fastlegacy.sources.masks import Mask
 
 __all__ = ["COMMAND"]
 
@@ -34,24 +35,33 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     from fastlegacy.faces import library
     from fastlegacy.sources.find import describe as facts_of
+    from fastlegacy.sources.masks import find_mask
 
     with library.open(args.source, args.dataset, missing="fill") as stack:
-        info, decoders = facts_of(stack), stack.decoders()
+        info, decoders, mask = facts_of(stack), stack.decoders(), find_mask(stack.url)
     if args.json:
         decoded = [{"dataset": name, "by": by} for name, by in decoders]
-        print_json({**as_plain(info), "files": stack.files(), "decoded": decoded, "missing": stack.missing_sources})
+        found = {"files": stack.files(), "decoded": decoded, "missing": stack.missing_sources, "mask": _plain(mask)}
+        print_json({**as_plain(info), **found})
         return 0
     print(info.url)
-    print_table([(f"  {label}", text) for label, text in {**describe(info), **_more(stack)}.items()])
+    print_table([(f"  {label}", text) for label, text in {**describe(info), **_more(stack, mask)}.items()])
     _show_decoders(decoders)
     return 0
 
 
-def _more(stack: Stack) -> dict[str, str]:
-    texts = {"HDF5 files": str(len(stack.files()))}
+def _more(stack: Stack, mask: Mask | None) -> dict[str, str]:
+    texts = {"HDF5 files": str(len(stack.files())), "mask": "none found"}
+    if mask is not None:
+        share = f"{100 * (mask.gaps + mask.bad) / mask.classes.size:.2g} %"
+        texts["mask"] = f"{mask.where}: {mask.gaps} pixels of gaps, {mask.bad} bad ones ({share})"
     if stack.missing_sources:
         texts["missing files"] = ", ".join(stack.missing_sources)
     return texts
+
+
+def _plain(mask: Mask | None) -> dict[str, Any] | None:
+    return None if mask is None else {"where": mask.where, "gaps": mask.gaps, "bad": mask.bad}
 
 
 def _show_decoders(decoders: Sequence[tuple[str, str]]) -> None:

@@ -25,11 +25,11 @@ def _run(args: argparse.Namespace) -> int:
     from fastlegacy.faces.mount.session import mount
     from fastlegacy.faces.mount.statistics import report
 
-    with opened_tree(args) as tree:
+    with opened_tree(args) as (url, tree):
 
         def announce() -> None:
-            names = f"{tree.names_by_number.name(0)} and on" if tree else "no files"
-            _say(args, f"{len(tree)} virtual files ({names}) of {tree.stack.url} are in {args.folder}; Ctrl-C ends it")
+            names = f"{next(iter(tree))} and on" if tree else "no files"
+            _say(args, f"{len(tree)} virtual files ({names}) of {url} are in {args.folder}; Ctrl-C ends it")
 
         statistics = mount(
             tree,

@@ -13,20 +13,23 @@ import os
 import stat
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastlegacy.errors import FastlegacyError
 from fastlegacy.faces.mount.overlay import Overlay
 from fastlegacy.faces.mount.real import Attributes, Caller, attributes_of, failure
 from fastlegacy.faces.mount.statistics import Counters
-from fastlegacy.faces.mount.virtual import OpenableFile
 
 if TYPE_CHECKING:
     from fastlegacy._serve import Handles
+    from fastlegacy.index.tree import VirtualFile
 
 __all__ = ["FileInfo", "Operations"]
 
 _log = logging.getLogger("fastlegacy.mount")
+_TOLD_MAX = 10_000
 
 DirectoryEntry = tuple[str, Attributes, int]
 
@@ -37,6 +40,14 @@ class FileInfo(Protocol):
     flags: int
     fh: int
     keep_cache: int
+
+
+@dataclass(slots=True)
+class _OpenFolder:
+    """A folder that somebody lists, and the descriptor of the real one if there is any."""
+
+    path: str
+    fd: int | None
 
 
 class Operations:
@@ -82,12 +93,14 @@ class Operations:
         self.flush = handles.flush_address
         self.release = handles.release_address
         self.access = None if kernel_checks else self._access
-        self._folders: dict[int, str] = {}
+        self._folders: dict[int, _OpenFolder] = {}
+        self._folder_numbers = count(1)
         # Names of open virtual files, for fstat, which comes without a path. Native release does not remove them:
         # a handle's address is used again, so there are as many as were ever open at once.
         self._opened: dict[int, str] = {}
         # Virtual names whose pages in the kernel's cache may be those of a real file that was there in between
         self._shadowed: set[str] = set()
+        self._told: set[str] = set()
 
     def __call__(self, operation: str, *arguments: Any) -> Any:
         """Run an operation: count it, and let nothing but an OSError with an errno out."""
@@ -95,7 +108,7 @@ class Operations:
         try:
             return getattr(self, operation)(*arguments)
         except FastlegacyError as error:
-            _log.error("%s: %s", operation, error)
+            self._tell(f"{operation}: {error}")
             raise OSError(error.errno, str(error)) from error
         except OSError as error:
             if error.errno is not None and error.errno > 0:
@@ -105,6 +118,12 @@ class Operations:
             raise self._internal(operation, error) from error
         finally:
             self.counters.add(operation, time.perf_counter_ns() - start)
+
+    def _tell(self, message: str) -> None:
+        # once: a file that cannot be measured is asked for with each listing, and its error is the same each time
+        if message not in self._told and len(self._told) < _TOLD_MAX:
+            self._told.add(message)
+            _log.error("%s", message)
 
     @staticmethod
     def _internal(operation: str, error: BaseException) -> OSError:
@@ -133,7 +152,7 @@ class Operations:
         fd = self._handles.fd(info.fh)
         if fd >= 0:
             return attributes_of(os.fstat(fd))
-        return self._overlay.virtual_attributes(self._opened[info.fh])
+        return self._overlay.virtual_attributes(self._opened[info.fh], self._handles.size(info.fh))
 
     def _access(self, path: str, mode: int) -> None:
         self._overlay.check_access(path, mode)
@@ -147,28 +166,34 @@ class Operations:
         return self._overlay.statistics()
 
     def opendir(self, path: str) -> int:
-        """Open a folder: its descriptor is the handle."""
-        fd = self._overlay.open_folder(path)
-        self._folders[fd] = path
-        return fd
+        """Open a folder; its handle is a number, as a virtual one has no descriptor."""
+        handle = next(self._folder_numbers)
+        self._folders[handle] = _OpenFolder(path, self._overlay.open_folder(path))
+        return handle
 
-    def readdir(self, _path: str | None, fd: int) -> list[DirectoryEntry]:
+    def readdir(self, _path: str | None, handle: int) -> list[DirectoryEntry]:
         """All entries of a folder, with what readdir(3) tells of each: name, type, inode number."""
-        folder: Attributes = {"st_mode": stat.S_IFDIR, "st_ino": os.fstat(fd).st_ino}
-        entries: list[DirectoryEntry] = [(".", folder, 0), ("..", {"st_mode": stat.S_IFDIR}, 0)]
-        for name, kind, inode in self._overlay.entries(fd, self._folders[fd]):
-            entries.append((name, {"st_mode": kind, "st_ino": inode}, 0))
+        folder = self._folders[handle]
+        if folder.fd is None:  # somebody may have put something into it meanwhile
+            folder.fd = self._overlay.open_folder(folder.path)
+        entries: list[DirectoryEntry] = [
+            (name, {"st_mode": kind, "st_ino": inode}, 0)
+            for name, kind, inode in self._overlay.entries(folder.fd, folder.path)
+        ]
+        entries.insert(1, ("..", {"st_mode": stat.S_IFDIR}, 0))
         return entries
 
-    def releasedir(self, _path: str | None, fd: int) -> None:
+    def releasedir(self, _path: str | None, handle: int) -> None:
         """Close a folder."""
-        # forgotten first: another thread may get the same number as soon as it is closed
-        del self._folders[fd]
-        os.close(fd)
+        folder = self._folders.pop(handle)
+        if folder.fd is not None:
+            os.close(folder.fd)
 
-    def fsyncdir(self, _path: str | None, _data_only: int, fd: int) -> None:
+    def fsyncdir(self, _path: str | None, _data_only: int, handle: int) -> None:
         """Bring a folder to the disk."""
-        os.fsync(fd)
+        fd = self._folders[handle].fd
+        if fd is not None:
+            os.fsync(fd)
 
     # ---- open files
 
@@ -180,7 +205,7 @@ class Operations:
         """Open a file, which is made if it is not there."""
         self._hand_over(path, info, self._overlay.create(path, info.flags, mode, self._caller()))
 
-    def _hand_over(self, path: str, info: FileInfo, opened: int | OpenableFile) -> None:
+    def _hand_over(self, path: str, info: FileInfo, opened: int | VirtualFile) -> None:
         if isinstance(opened, int):
             if self._overlay.is_virtual_name(path):
                 self._shadowed.add(path)

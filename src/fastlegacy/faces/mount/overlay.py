@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""The union of a real folder and virtual files, by two rules; it knows nothing of FUSE.
+"""The union of a real folder and virtual files and folders, by three rules; it knows nothing of FUSE.
 
-1. A real entry always wins over a virtual one of the same name.
+1. A real entry always wins over a virtual one of the same name, but for folders: a real and a virtual one are one
+   folder with the entries of both. Where something else than a folder has the name of a virtual folder, that folder
+   and all below it are hidden.
 2. Nothing that is written is lost or faked: it reaches the real folder, or the call fails with an honest errno.
+3. What is put into a virtual folder makes the real one (and those above it) in that moment.
 
-So a virtual file cannot be changed, renamed or removed (EROFS). To write a new file under its name (opening with
-O_TRUNC, renaming a real file over it) makes a real file that hides it; when that is removed, the virtual one is back.
+So a virtual file or folder cannot be changed, renamed or removed (EROFS). To write a new file under a virtual file's
+name (opening with O_TRUNC, renaming a real file over it) makes a real file that hides it; when that is removed, the
+virtual one is back.
 """
 
 from __future__ import annotations
@@ -13,18 +17,21 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from fastlegacy.faces.mount.real import Attributes, Caller, RealFolder, failure
-from fastlegacy.faces.mount.virtual import OpenableFile, VirtualEntries
+from fastlegacy.faces.mount.virtual import Entry, VirtualEntries
 
-__all__ = ["Entry", "Overlay"]
+if TYPE_CHECKING:
+    from fastlegacy.index.tree import VirtualFile
+
+__all__ = ["Overlay"]
 
 _HIDDEN = ".fuse_hidden"  # libfuse's name for a file that was removed while somebody had it open
 _TYPES = ((os.DirEntry.is_file, stat.S_IFREG), (os.DirEntry.is_dir, stat.S_IFDIR))
-
-Entry = tuple[str, int, int]
-"""Name, type (the ``S_IFMT`` bits; 0: not known) and inode number of an entry of a folder."""
 
 
 class Overlay:
@@ -48,6 +55,7 @@ class Overlay:
         self._virtual = virtual
         self._new_file_mode = new_file_mode
         self._hidden: set[str] = set()
+        self._making = threading.Lock()
 
     # ---- looking
 
@@ -58,17 +66,35 @@ class Overlay:
     def attributes(self, path: str) -> Attributes:
         """Attributes of an entry, times in nanoseconds."""
         try:
-            return self._real.attributes(path)
+            found = self._real.attributes(path)
         except FileNotFoundError:
             # only this error uncovers the layer below: one that says "not allowed" must not
-            found = self._virtual.attributes(path)
-            if found is None:
+            below = self._virtual.attributes(path) or self._virtual_folder(path)
+            if below is None:
                 raise
-            return found
+            return below
+        if stat.S_ISDIR(found["st_mode"]):
+            self._merge(path, found)
+        return found
 
-    def virtual_attributes(self, path: str) -> Attributes:
-        """Attributes of the virtual file of this name, whatever may hide it by now."""
-        found = self._virtual.attributes(path)
+    def _virtual_folder(self, path: str) -> Attributes | None:
+        """Return the attributes of a folder without a real one: with those that the real one would have."""
+        found = self._virtual.folder_attributes(path)
+        if found is not None:
+            like = self._real.inherited(path)
+            found |= like | {"st_mode": stat.S_IFDIR | like["st_mode"]}
+        return found
+
+    def _merge(self, path: str, found: Attributes) -> None:
+        if path != "/" and self._virtual.is_folder(path):
+            # programs that walk through folders look whether one is still the same, and the real one may be new
+            found["st_ino"] = self._virtual.inode(path)
+        if self._virtual.folders_in(path):
+            found["st_nlink"] = 1  # which says that nobody has counted the folders in it
+
+    def virtual_attributes(self, path: str, size: int) -> Attributes:
+        """Attributes of an open virtual file, whatever may hide it by now."""
+        found = self._virtual.attributes(path, size)
         if found is None:
             raise failure(errno.ENOENT, path)
         return found
@@ -78,6 +104,9 @@ class Overlay:
         try:
             self._real.check_access(path, mode)
         except FileNotFoundError:
+            if self._virtual.is_folder(path):
+                self.check_access(path.rpartition("/")[0] or "/", mode)  # it would be a folder like the one above it
+                return
             if path not in self._virtual:
                 raise
             if mode & os.W_OK:
@@ -90,7 +119,7 @@ class Overlay:
         try:
             return self._real.read_link(path)
         except FileNotFoundError:
-            if path in self._virtual:
+            if path in self._virtual or self._virtual.is_folder(path):
                 raise failure(errno.EINVAL, path) from None
             raise
 
@@ -98,107 +127,166 @@ class Overlay:
         """Return size and free space of the real folder's file system (``f_*`` as in statvfs)."""
         return self._real.statistics()
 
-    def open_folder(self, path: str) -> int:
-        """Open a folder for :meth:`entries`; the descriptor is the caller's."""
-        return self._real.open_folder(path)
+    def open_folder(self, path: str) -> int | None:
+        """Open a folder for :meth:`entries`.
 
-    def entries(self, fd: int, path: str) -> Iterator[Entry]:
-        """Iterate over the entries of a folder, each name once, ``.`` and ``..`` left out."""
+        Returns
+        -------
+        int or None
+            Descriptor of the real folder (the caller's to close); None where there is only a virtual one.
+        """
+        try:
+            return self._real.open_folder(path)
+        except FileNotFoundError:
+            if not self._virtual.is_folder(path):
+                raise
+            return None
+
+    def entries(self, fd: int | None, path: str) -> Iterator[Entry]:
+        """Iterate over ``.`` and the entries of an open folder, each name once."""
+        is_virtual = path != "/" and self._virtual.is_folder(path)
+        yield ".", stat.S_IFDIR, self._virtual.inode(path) if is_virtual or fd is None else os.fstat(fd).st_ino
         seen = set()
+        for name, kind, inode in () if fd is None else self._real_entries(fd):
+            seen.add(name)
+            if name.startswith(_HIDDEN):
+                continue
+            child = f"{path.rstrip('/')}/{name}"
+            is_merged = kind == stat.S_IFDIR and self._virtual.is_folder(child)
+            yield name, kind, self._virtual.inode(child) if is_merged else inode
+        for entry in self._virtual.entries(path):
+            if entry[0] not in seen:
+                yield entry
+
+    @staticmethod
+    def _real_entries(fd: int) -> Iterator[Entry]:
         with os.scandir(fd) as found:
             for entry in found:
-                seen.add(entry.name)
-                if not entry.name.startswith(_HIDDEN):
-                    yield entry.name, _type_of(entry), entry.inode()
-        for name in self._virtual.names(path):
-            if name not in seen:
-                yield name, stat.S_IFREG, self._virtual.inode(name)
+                yield entry.name, _type_of(entry), entry.inode()
 
     # ---- opening
 
-    def open(self, path: str, flags: int, caller: Caller) -> int | OpenableFile:
+    def open(self, path: str, flags: int, caller: Caller) -> int | VirtualFile:
         """Open a file that is there.
 
         Returns
         -------
-        int or OpenableFile
+        int or VirtualFile
             Descriptor of a real file (the caller's to close), or the virtual file.
         """
         try:
             return self._real.open(path, flags)
         except FileNotFoundError:
+            if self._virtual.is_folder(path):
+                raise failure(errno.EISDIR, path) from None
             if path not in self._virtual:
                 raise
         if flags & os.O_TRUNC:
-            return self._real.create(path, flags, self._new_file_mode, caller)
+            with self._real_parents(path):
+                return self._real.create(path, flags, self._new_file_mode, caller)
         if flags & os.O_ACCMODE != os.O_RDONLY:
             raise failure(errno.EROFS, path)
         return self._virtual.file(path)
 
-    def create(self, path: str, flags: int, mode: int, caller: Caller) -> int | OpenableFile:
+    def create(self, path: str, flags: int, mode: int, caller: Caller) -> int | VirtualFile:
         """Open a file that is made if it is not there; returns what :meth:`open` returns."""
-        if path in self._virtual and not self._real.exists(path):
+        if self._is_only_virtual(path):
             if flags & os.O_EXCL:
                 raise failure(errno.EEXIST, path)
             return self.open(path, flags, caller)
-        return self._real.create(path, flags, mode, caller)
+        with self._real_parents(path):
+            return self._real.create(path, flags, mode, caller)
 
     # ---- making
 
     def _must_be_free(self, path: str) -> None:
         # a real entry need not be looked for: the system call that follows finds it
-        if path in self._virtual:
+        if path in self._virtual or self._virtual.is_folder(path):
             raise failure(errno.EEXIST, path)
+
+    @contextmanager
+    def _real_parents(self, path: str) -> Iterator[None]:
+        """Let an entry be put into a virtual folder: from now on there is a real one behind it."""
+        above = path.rpartition("/")[0]
+        if not above or not self._virtual.is_folder(above):
+            yield
+            return
+        # one at a time: what one has made is removed if it fails, and another one must not count on it
+        with self._making, self._real.parents_made(path):
+            yield
 
     def make_node(self, path: str, mode: int, device: int, caller: Caller) -> None:
         """Make a plain file, pipe, socket or device."""
         self._must_be_free(path)
-        self._real.make_node(path, mode, device, caller)
+        with self._real_parents(path):
+            self._real.make_node(path, mode, device, caller)
 
     def make_folder(self, path: str, mode: int, caller: Caller) -> None:
         """Make a folder."""
         self._must_be_free(path)
-        self._real.make_folder(path, mode, caller)
+        with self._real_parents(path):
+            self._real.make_folder(path, mode, caller)
 
     def make_link(self, path: str, text: str, caller: Caller) -> None:
         """Make a symbolic link that holds this text."""
         self._must_be_free(path)
-        self._real.make_link(path, text, caller)
+        with self._real_parents(path):
+            self._real.make_link(path, text, caller)
 
     def link(self, path: str, existing: str) -> None:
         """Give an existing real file one more name."""
         self._must_be_real(existing)
         self._must_be_free(path)
-        self._real.link(path, existing)
+        with self._real_parents(path):
+            self._real.link(path, existing)
 
     # ---- changing
 
+    def _is_only_virtual(self, path: str) -> bool:
+        return (path in self._virtual or self._virtual.is_folder(path)) and not self._real.exists(path)
+
+    def _is_seen_folder(self, path: str) -> bool:
+        """Tell whether a virtual folder of this name is seen: alone, or together with a real one."""
+        if not self._virtual.is_folder(path):
+            return False
+        return not self._real.exists(path) or self._is_real_folder(path)
+
+    def _is_real_folder(self, path: str) -> bool:
+        return stat.S_ISDIR(self._real.attributes(path)["st_mode"])
+
     def _must_be_real(self, path: str) -> None:
-        if path in self._virtual and not self._real.exists(path):
+        if self._is_only_virtual(path):
             raise failure(errno.EROFS, path)
 
     def rename(self, old: str, new: str) -> None:
         """Rename a real entry, over a real or a virtual one too."""
         self._must_be_real(old)
-        if new in self._virtual and not self._real.exists(new) and self._is_real_folder(old):
+        if self._is_seen_folder(old):
+            raise failure(errno.EROFS, old)  # the virtual part of it would stay behind
+        if self._is_seen_folder(new):
+            raise failure(errno.ENOTEMPTY if self._is_real_folder(old) else errno.EISDIR, new)
+        if self._is_only_virtual(new) and self._is_real_folder(old):
             raise failure(errno.ENOTDIR, new)
-        self._real.rename(old, new)
+        with self._real_parents(new):
+            self._real.rename(old, new)
         self._hidden.discard(old)
         if new.rpartition("/")[2].startswith(_HIDDEN):
             self._hidden.add(new)
 
-    def _is_real_folder(self, path: str) -> bool:
-        return stat.S_ISDIR(self._real.attributes(path)["st_mode"])
-
     def unlink(self, path: str) -> None:
         """Remove a real name; a virtual file of that name is seen again."""
+        if self._is_seen_folder(path):
+            raise failure(errno.EISDIR, path)
         self._must_be_real(path)
         self._real.unlink(path)
         self._hidden.discard(path)
 
     def remove_folder(self, path: str) -> None:
         """Remove an empty real folder."""
-        if path in self._virtual and not self._real.exists(path):
+        if self._is_seen_folder(path):
+            # what is virtual in a merged folder cannot be removed, so the folder cannot become empty
+            raise failure(errno.ENOTEMPTY if self._real.exists(path) else errno.EROFS, path)
+        if self._is_only_virtual(path):
             raise failure(errno.ENOTDIR, path)
         self._real.remove_folder(path)
 

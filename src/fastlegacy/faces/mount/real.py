@@ -169,6 +169,35 @@ class RealFolder:
             os.mkdir(name, mode, dir_fd=folder)
             self._give(folder, name, caller, 0)
 
+    @contextmanager
+    def parents_made(self, path: str) -> Iterator[None]:
+        """Make the folders above an entry that are missing; if the body fails, they are removed again."""
+        made: list[str] = []
+        try:
+            for folder in _folders_above(path):
+                if self._make_inheriting(folder):
+                    made.append(folder)
+            yield
+        except BaseException:
+            with suppress(OSError):  # somebody has put something into one of them meanwhile
+                for folder in reversed(made):
+                    self.remove_folder(folder)
+            raise
+
+    def inherited(self, path: str) -> Attributes:
+        """Permissions and owner of a folder that :meth:`parents_made` makes: those of the nearest folder above it."""
+        above = self.attributes("/")
+        for folder in _folders_above(path):
+            with suppress(FileNotFoundError):
+                above = self.attributes(folder)
+        mode = stat.S_IMODE(above["st_mode"])
+        keeps_group = self._give_away or mode & stat.S_ISGID
+        return {
+            "st_mode": mode,
+            "st_uid": above["st_uid"] if self._give_away else os.geteuid(),
+            "st_gid": above["st_gid"] if keeps_group else os.getegid(),
+        }
+
     def make_link(self, path: str, text: str, caller: Caller) -> None:
         """Make a symbolic link that holds this text."""
         with self._parent(path) as (folder, name):
@@ -226,6 +255,21 @@ class RealFolder:
             if self._libc.utimensat(folder, os.fsencode(name), times, _AT_SYMLINK_NOFOLLOW) != 0:
                 raise failure(ctypes.get_errno(), path)
 
+    def _make_inheriting(self, path: str) -> bool:
+        like = self.inherited(path)
+        with self._parent(path) as (folder, name):
+            try:
+                os.mkdir(name, 0o700, dir_fd=folder)
+            except FileExistsError:
+                return False
+            # as in _give: a file system without owners or permissions decides by itself
+            if self._give_away:
+                with suppress(PermissionError):
+                    os.chown(name, like["st_uid"], like["st_gid"], dir_fd=folder, follow_symlinks=False)
+            with suppress(PermissionError):
+                _chmod(folder, name, like["st_mode"])
+        return True
+
     def _give(self, folder: int, name: str, caller: Caller, mode: int) -> None:
         if not self._give_away or caller == (os.geteuid(), os.getegid()):
             return
@@ -235,6 +279,12 @@ class RealFolder:
             os.chown(name, caller.uid, gid, dir_fd=folder, follow_symlinks=False)
             if mode & (stat.S_ISUID | stat.S_ISGID):
                 _chmod(folder, name, stat.S_IMODE(mode))  # chown has taken these bits away
+
+
+def _folders_above(path: str) -> list[str]:
+    """Return the paths of the folders above an entry, without the root, the uppermost first."""
+    names = path.strip("/").split("/")[:-1]
+    return ["/" + "/".join(names[: depth + 1]) for depth in range(len(names))]
 
 
 def _chmod(folder: int, name: str, mode: int) -> None:

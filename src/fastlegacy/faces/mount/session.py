@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from fastlegacy.faces.mount.rename import renamed
 from fastlegacy.faces.mount.statistics import summary
 from fastlegacy.faces.mount.virtual import VirtualEntries
 from fastlegacy.faces.mount.watch import Watch
+from fastlegacy.index.folder import Folder
 
 if TYPE_CHECKING:
     from fastlegacy.hdf5.stack import Stack
@@ -38,7 +39,7 @@ _log = logging.getLogger("fastlegacy.mount")
 
 
 def mount(
-    tree: Tree,
+    tree: Tree | Folder,
     folder: str | os.PathLike[str],
     *,
     rename: bool = False,
@@ -46,15 +47,15 @@ def mount(
     options: str | Iterable[str] | None = (),
     on_ready: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """Show the union of a folder and a tree at that folder, until somebody ends it.
+    """Show the union of a folder and a tree (or folders of trees) at that folder, until somebody ends it.
 
     It ends by ctrl-c, SIGTERM, SIGHUP or unmounting. The folder is the real one again then, with everything that was
     saved in it.
 
     Parameters
     ----------
-    tree : Tree
-        The virtual files.
+    tree : Tree or Folder
+        The virtual files, and the folders that they are in.
     folder : path
         The real folder; it is made if it is not there.
     rename : bool
@@ -86,18 +87,19 @@ def mount(
     places = Places.of(folder)
     made = make_ready(places, rename=rename)
     kernel_checks = allow_other or os.geteuid() == 0
-    url = tree.stack.facts.url
+    root = Folder.of(tree)
+    url = root.stacks[0].facts.url if root.stacks else "no stack"
     texts = mount_options(url, kernel_checks=kernel_checks, allow_other=allow_other, user=user)
     try:
         with (
             _refuse.signals_for_libfuse() as ignore_signals,
             _many_open_files(),
             (renamed if rename else covered)(places) as dirfd,
-            _redirected(tree.stack, places.folder, dirfd),
+            _redirected(root.stacks, places.folder, dirfd),
             _no_umask() as umask,
         ):
             try:
-                server = _Server(high, tree, places.folder, dirfd, kernel_checks=kernel_checks, umask=umask)
+                server = _Server(high, root, url, places.folder, dirfd, kernel_checks=kernel_checks, umask=umask)
                 return server.serve(texts, on_ready)
             finally:
                 ignore_signals()
@@ -110,18 +112,17 @@ class _Server:
     """Puts the parts of one mount together and runs them."""
 
     def __init__(
-        self, high: ModuleType, tree: Tree, folder: str, dirfd: int, *, kernel_checks: bool, umask: int
+        self, high: ModuleType, root: Folder, url: str, folder: str, dirfd: int, *, kernel_checks: bool, umask: int
     ) -> None:
         from fastlegacy._serve import Handles
 
         self._high = high
         self._folder = folder
-        self._stack = tree.stack
+        self._stacks = root.stacks
         self._handles = Handles()
         self._ready = threading.Event()
         self._errors: _refuse.StandardError | None = None
-        facts = tree.stack.facts
-        virtual = VirtualEntries(tree, url=facts.url, mtime_ns=facts.mtime_ns, uid=os.geteuid(), gid=os.getegid())
+        virtual = VirtualEntries(root, url=url, uid=os.geteuid(), gid=os.getegid())
         real = RealFolder(dirfd, give_away=os.geteuid() == 0)
         overlay = Overlay(real, virtual, new_file_mode=0o666 & ~umask)
         self._operations = Operations(
@@ -154,10 +155,11 @@ class _Server:
 
     def _fetch_chunk_maps(self) -> None:
         """Look up where all chunks are while nobody waits for it, rather than when a file is opened first."""
-        try:
-            self._stack.prepare(0, self._stack.facts.shape[0] - 1)
-        except FastlegacyError as error:
-            _log.warning("%s", error)  # the frames concerned are errors when they are read; the others go on
+        for stack in self._stacks:
+            try:
+                stack.prepare(0, stack.facts.shape[0] - 1)
+            except FastlegacyError as error:
+                _log.warning("%s", error)  # the frames concerned are errors when they are read; the others go on
 
     def _run(self, options: list[str]) -> None:
         sys.stderr.flush()
@@ -177,13 +179,13 @@ class _Server:
 
 
 @contextmanager
-def _redirected(stack: Stack, folder: str, dirfd: int) -> Iterator[None]:
-    """Let files of the stack that lie in the folder be read past the mount: through it they would wait for us."""
-    stack.redirect(folder, f"/proc/self/fd/{dirfd}")
-    try:
+def _redirected(stacks: Iterable[Stack], folder: str, dirfd: int) -> Iterator[None]:
+    """Let files of the stacks that lie in the folder be read past the mount: through it they would wait for us."""
+    with ExitStack() as ends:
+        for stack in stacks:
+            stack.redirect(folder, f"/proc/self/fd/{dirfd}")
+            ends.callback(stack.end_redirect, folder)
         yield
-    finally:
-        stack.end_redirect(folder)
 
 
 @contextmanager

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The virtual layer: a tree of virtual files, seen as the read-only entries of a folder.
+"""The virtual layer: a tree, or folders of trees, seen as the read-only entries that a mount adds to a folder.
 
-The trees of today are flat: all their files lie in the root folder. Everything that would change with folders in a
-tree is in this module.
+All paths begin with a slash. Whatever would change with another shape of what is shown is in this module.
 """
 
 from __future__ import annotations
@@ -10,101 +9,117 @@ from __future__ import annotations
 import stat
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from fastlegacy.faces.mount.real import Attributes
+from fastlegacy.index.folder import Folder
 
 if TYPE_CHECKING:
-    from fastlegacy._core import PieceFile
+    from fastlegacy.index.tree import Tree, VirtualFile
 
-__all__ = ["OpenableFile", "VirtualEntries", "VirtualTree"]
+__all__ = ["Entry", "VirtualEntries"]
 
 _BLOCK_BYTES = 128 * 1024  # the largest request of libfuse 2: programs that heed st_blksize read in such steps
 
-
-class OpenableFile(Protocol):
-    """What the mount needs of a virtual file."""
-
-    def open(self) -> PieceFile:
-        """Return the file's bytes, ready to be read."""
-        ...
-
-
-class VirtualTree(Protocol):
-    """What the mount needs of a tree: names and sizes by arithmetic, a file only when it is opened."""
-
-    def __contains__(self, name: object, /) -> bool:
-        """Tell whether there is a file of this name."""
-        ...
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the names in order."""
-        ...
-
-    def __getitem__(self, name: str, /) -> OpenableFile:
-        """Return a file; KeyError if it is not there."""
-        ...
-
-    def size_of(self, name: str, /) -> int:
-        """Exact size of a file, bytes."""
-        ...
+Entry = tuple[str, int, int]
+"""Name, type (the ``S_IFMT`` bits; 0: not known) and inode number of an entry of a folder."""
 
 
 class VirtualEntries:
-    """The entries that a tree adds to a folder.
+    """The entries that a tree, or a folder of trees, adds to a folder.
 
     Parameters
     ----------
-    tree : VirtualTree
-        The files.
+    root : Tree or Folder
+        What is shown.
     url : str
-        What the tree is made from; inode numbers depend on it and on the name alone.
-    mtime_ns : int
-        Time of all files, nanoseconds since 1970.
+        What it is made from; inode numbers depend on it and on the path alone.
     uid, gid : int
         Owner of all files.
     """
 
-    def __init__(self, tree: VirtualTree, *, url: str, mtime_ns: int, uid: int, gid: int) -> None:
-        self._tree = tree
-        self._seed = zlib.crc32(url.encode("utf-8", "surrogateescape"))
+    def __init__(self, root: Tree | Folder, *, url: str, uid: int, gid: int) -> None:
+        self._root = Folder.of(root)
+        self._seed = zlib.crc32(_bytes(url))
         self._common: Attributes = {
             "st_mode": stat.S_IFREG | 0o444,
             "st_nlink": 1,
             "st_uid": uid,
             "st_gid": gid,
             "st_blksize": _BLOCK_BYTES,
-            "st_atime": mtime_ns,
-            "st_mtime": mtime_ns,
-            "st_ctime": mtime_ns,
         }
 
+    # ---- files
+
     def __contains__(self, path: str) -> bool:
-        return _name(path) in self._tree
+        return path[1:] in self._root
 
-    def file(self, path: str) -> OpenableFile:
+    def file(self, path: str) -> VirtualFile:
         """Return the virtual file; KeyError if there is none."""
-        return self._tree[_name(path)]
+        return self._root[path[1:]]
 
-    def attributes(self, path: str) -> Attributes | None:
-        """Attributes of a virtual file; None if there is none."""
-        name = _name(path)
-        if name not in self._tree:
+    def attributes(self, path: str, size: int | None = None) -> Attributes | None:
+        """Attributes of a virtual file, None if there is none; its size is looked for unless it is given.
+
+        Raises
+        ------
+        DecodeError, SourceError
+            If the size depends on pixels, and they cannot be read.
+        """
+        found = self._root.find(path[1:])
+        if found is None:
             return None
-        size = self._tree.size_of(name)
-        return self._common | {"st_ino": self.inode(name), "st_size": size, "st_blocks": -(-size // 512)}
+        tree, name = found
+        size = tree.size_of(name) if size is None else size
+        sizes: Attributes = {"st_ino": self.inode(path), "st_size": size, "st_blocks": -(-size // 512)}
+        return self._common | sizes | _times(tree.stack.facts.mtime_ns)
 
-    def names(self, folder: str) -> Iterator[str]:
-        """Iterate over the names that the tree adds to a folder."""
-        return iter(self._tree if folder.strip("/") == "" else ())
+    # ---- folders
 
-    def inode(self, name: str) -> int:
-        """Inode number of a file, the same at every mount."""
+    def is_folder(self, path: str) -> bool:
+        """Tell whether there is a virtual folder; the root is one."""
+        return self._root.folder(path[1:]) is not None
+
+    def folders_in(self, path: str) -> int:
+        """Count the virtual folders in a folder."""
+        found = self._root.folder(path[1:])
+        return 0 if found is None else len(found.children)
+
+    def folder_attributes(self, path: str) -> Attributes | None:
+        """Attributes of a virtual folder, but for owner and permissions; None if there is none."""
+        found = self._root.folder(path[1:])
+        if found is None:
+            return None
+        links = 2 + len(found.children)  # its name, its ".", and the ".." of each folder in it
+        facts: Attributes = {"st_mode": stat.S_IFDIR, "st_nlink": links, "st_ino": self.inode(path), "st_size": 0}
+        return facts | {"st_blocks": 0, "st_blksize": _BLOCK_BYTES} | _times(found.mtime_ns)
+
+    def entries(self, path: str) -> Iterator[Entry]:
+        """Iterate over the virtual entries of a folder, whatever it is."""
+        found = self._root.folder(path[1:])
+        if found is None:
+            return
+        seed = self._crc32(path if path == "/" else f"{path}/")
+        for name in found.children:
+            yield name, stat.S_IFDIR, zlib.crc32(_bytes(name), seed) or 1
+        for name in () if found.files is None else found.files:
+            yield name, stat.S_IFREG, zlib.crc32(_bytes(name), seed) or 1
+
+    # ---- both
+
+    def inode(self, path: str) -> int:
+        """Inode number of a file or folder, the same at every mount."""
         # 32 bits: with a larger number stat() of a 32-bit program fails (EOVERFLOW), and old programs are what this
-        # is for. Names that differ in no more than four neighbouring digits never share a number.
-        return zlib.crc32(name.encode("utf-8", "surrogateescape"), self._seed) or 1
+        # is for. Paths that differ in no more than four neighbouring digits never share a number.
+        return self._crc32(path) or 1
+
+    def _crc32(self, path: str) -> int:
+        return zlib.crc32(_bytes(path[1:]), self._seed)
 
 
-def _name(path: str) -> str:
-    """Name of an entry of the root folder; one of a folder below it keeps its slash, and so is in no flat tree."""
-    return path.removeprefix("/")
+def _times(mtime_ns: int) -> Attributes:
+    return {"st_atime": mtime_ns, "st_mtime": mtime_ns, "st_ctime": mtime_ns}
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

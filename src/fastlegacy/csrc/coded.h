@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Frames through the codecs of legacy formats: how large one becomes, and any range of its bytes.
+ *
+ * To measure a frame, its rows are converted a few at a time and counted while they are in the L2 cache; nothing is
+ * written. To read one, it is encoded as a whole, once, and kept in the cache until all of it was asked for.
+ */
+#ifndef FL_CODED_H
+#define FL_CODED_H
+
+#include "bitfield.h"
+#include "bruker.h"
+#include "byteoffset.h"
+#include "pixels.h"
+
+enum { FL_BYTE_OFFSET, FL_AGI_BITFIELD, FL_BRUKER };
+
+typedef struct {
+    int codec;
+    fl_form form;      /* of 32-bit signed pixels, in this machine's byte order */
+} fl_coder;
+
+typedef struct {
+    int64_t size;      /* bytes */
+    int64_t n16, n32;  /* Bruker: entries of the tables */
+} fl_measured;
+
+static int fl_coder_pixels(const fl_coder *c, int64_t frame, int32_t **pixels, size_t *room, fl_error *e)
+{
+    int64_t n = c->form.ny * c->form.nx;
+    *pixels = (int32_t *)fl_cache_buffer(c->form.view->cache, (size_t)n * sizeof **pixels, room);
+    if (!*pixels)
+        return fl_fail(e, FL_NOMEM, "");
+    return fl_framed_read(&c->form, frame, 0, n, (uint8_t *)*pixels, e);
+}
+
+/* Add what some rows (IN) become; row[-1] is the pixel before them where `first` is not set. */
+static void fl_measure_rows(const fl_coder *c, const int32_t *rows, int64_t ny, int first, fl_measured *m)
+{
+    int64_t n = ny * c->form.nx, n16, n32;
+    int simd = c->form.view->simd;
+    switch (c->codec) {
+    case FL_BYTE_OFFSET:
+        m->size += first ? fl_byteoffset_size(rows, n, simd)
+                         : fl_byteoffset_size(rows - 1, n + 1, simd) - fl_byteoffset_size(rows - 1, 1, simd);
+        break;
+    case FL_AGI_BITFIELD:
+        m->size += (int64_t)fl_agi_rows_size(rows, ny, c->form.nx, simd);
+        break;
+    default:
+        fl_bruker_count(rows, n, &n16, &n32);
+        m->n16 += n16;
+        m->n32 += n32;
+    }
+}
+
+/* How large a frame becomes (OUT). */
+static int fl_measure(const fl_coder *c, int64_t frame, fl_measured *m, fl_error *e)
+{
+    const fl_form *f = &c->form;
+    int64_t step = FL_ROWS_BYTES / (f->nx * (int64_t)sizeof(int32_t));
+    memset(m, 0, sizeof *m);
+    step = f->view->transpose || step > f->ny ? f->ny : step < 1 ? 1 : step;
+    int32_t *rows = malloc(((size_t)(step * f->nx) + 1) * sizeof *rows);
+    if (!rows)
+        return fl_fail(e, FL_NOMEM, "");
+    int rc = FL_OK;
+    for (int64_t y = 0; y < f->ny && rc == FL_OK; y += step) {
+        int64_t end = f->ny - y < step ? f->ny : y + step;
+        rows[0] = y ? rows[step * f->nx] : 0; /* all blocks before the last have `step` rows */
+        rc = fl_framed_read(f, frame, y * f->nx, end * f->nx, (uint8_t *)(rows + 1), e);
+        if (rc == FL_OK)
+            fl_measure_rows(c, rows + 1, end - y, y == 0, m);
+    }
+    free(rows);
+    if (c->codec == FL_AGI_BITFIELD)
+        m->size += 4 + 4 * f->ny;
+    if (c->codec == FL_BRUKER)
+        m->size = fl_bruker_size(f->ny * f->nx, m->n16, m->n32);
+    if (rc == FL_OK && c->codec == FL_AGI_BITFIELD && m->size > UINT32_MAX)
+        rc = fl_fail(e, FL_BEYOND, "AGI_BITFIELD holds 4 GiB of an image");
+    return rc;
+}
+
+static int fl_encode(const fl_coder *c, const int32_t *pixels, uint8_t *out, int64_t size)
+{
+    const fl_form *f = &c->form;
+    size_t written = (size_t)size;
+    int rc, simd = f->view->simd;
+    if (c->codec == FL_BYTE_OFFSET)
+        rc = fl_byteoffset_encode(pixels, f->ny * f->nx, out, (size_t)size, &written, simd);
+    else if (c->codec == FL_AGI_BITFIELD)
+        rc = fl_agi_encode(pixels, f->ny, f->nx, out, (size_t)size, &written, simd);
+    else
+        rc = fl_bruker_encode(pixels, f->ny * f->nx, out, size);
+    return rc == FL_OK && written != (size_t)size ? FL_RANGE : rc;
+}
+
+static int fl_coded_load(const fl_coder *c, int64_t frame, int64_t size, fl_entry *entry, fl_error *e)
+{
+    fl_cache *cache = c->form.view->cache;
+    int32_t *pixels;
+    size_t room;
+    int rc = fl_coder_pixels(c, frame, &pixels, &room, e);
+    if (rc == FL_OK) {
+        entry->size = (uint64_t)size;
+        entry->data = fl_cache_buffer(cache, (size_t)size, &entry->room);
+        entry->bytes = entry->data ? entry->room : 0;
+        rc = entry->data ? fl_encode(c, pixels, entry->data, size) : FL_NOMEM;
+        if (rc == FL_RANGE) {
+            e->name = fl_stack_name(c->form.view->stack);
+            e->frame = frame;
+        }
+        if (rc)
+            fl_fail(e, rc = rc == FL_RANGE ? FL_RESIZED : rc, "");
+    }
+    if (pixels)
+        fl_cache_give_back(cache, (uint8_t *)pixels, room);
+    return rc;
+}
+
+/* Bytes [from, to) of an encoded frame (OUT), which takes `size` bytes; `counted`: so many of them count as asked for. */
+static int fl_coded_read(const fl_coder *c, int64_t frame, int64_t size, int64_t from, int64_t to, uint8_t *out,
+                         int64_t counted, fl_error *e)
+{
+    fl_cache *cache = c->form.view->cache;
+    int mine, rc = FL_OK;
+    fl_entry *entry = fl_cache_get(cache, c->form.id + 1, (uint64_t)frame, 1, &mine);
+    if (!entry)
+        return fl_fail(e, FL_NOMEM, "");
+    if (mine) {
+        rc = fl_coded_load(c, frame, size, entry, e);
+        fl_cache_loaded(cache, entry, rc == FL_OK);
+    }
+    if (rc == FL_OK && (uint64_t)size != entry->size)
+        rc = fl_fail(e, FL_RESIZED, "");
+    if (rc == FL_OK)
+        memcpy(out, entry->data + from, (size_t)(to - from));
+    fl_cache_release(cache, entry, (size_t)counted);
+    return rc;
+}
+
+#endif

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A stack as legacy files show it: any pixels of a frame after mask, binning, conversion, turning and placing.
+ *
+ * A view says what all files of a stack have in common (mask, binning, orientation), a form what one layout wants
+ * (type, limits, values of masked pixels, the frame around the image). The order of the steps is told in
+ * `fastlegacy/pixels.py`; `tests/core/reference_pixels.py` is the same in NumPy.
+ *
+ * Pixels that stay in their rows are converted as they are decoded, a few rows at a time, which stay in the L2 cache.
+ * A transposition needs the whole frame: it is made once, and kept in the cache until all of it was asked for.
+ */
+#ifndef FL_PIXELS_H
+#define FL_PIXELS_H
+
+#include "convert.h"
+#include "stack.h"
+
+#define FL_ROWS_BYTES 131072 /* stored pixels that are decoded at a time, and converted while they are in the L2 cache */
+
+typedef struct {
+    const fl_stack *stack;
+    int type, swap;       /* of the stored pixels; they have the byte order that this machine has not */
+    const uint8_t *mask;  /* a class for each stored pixel of a frame, or NULL */
+    int by_value;         /* without a mask: unsigned pixels whose bits are all set are gaps */
+    int64_t side;         /* so many pixels along each axis become one */
+    int64_t by, bx;       /* rows and columns then */
+    int transpose, flip_ud, flip_lr;
+    int64_t ny, nx;       /* rows and columns after turning */
+    fl_cache *cache;
+    int simd;
+} fl_view;
+
+typedef struct {
+    uint64_t id;          /* unique in the process, and the next number too: the cache's keys of images and of codes */
+    const fl_view *view;
+    fl_conversion convert;
+    int64_t ny, nx;       /* of the frame in the file */
+    int64_t y, x;         /* where in it the image begins */
+    fl_number pad;        /* in the file's byte order */
+} fl_form;
+
+static inline size_t fl_form_size(const fl_form *f)
+{
+    return fl_type_size(f->convert.to);
+}
+
+static int fl_read_stored(const fl_view *v, int64_t frame, int64_t from, int64_t to, uint8_t *out, fl_error *e)
+{
+    int rc = fl_frame_read(v->stack, frame, from, to, out, e);
+    if (rc == FL_OK && v->swap)
+        fl_swap_bytes(out, (size_t)(to - from), v->stack->itemsize);
+    return rc;
+}
+
+static int fl_beyond_limits(const fl_view *v, int64_t frame, int64_t row, int64_t column, fl_error *e)
+{
+    char text[120];
+    snprintf(text, sizeof text, "the one in row %lld, column %lld", (long long)(row * v->side),
+             (long long)(column * v->side));
+    e->name = fl_stack_name(v->stack);
+    e->frame = frame;
+    return fl_fail(e, FL_BEYOND, text);
+}
+
+/* One row after binning (OUT: sums of 8 bytes, and classes), from `side` stored rows (IN). */
+static void fl_bin_row(const fl_view *v, const uint8_t *rows, int64_t stored_row, uint8_t *sums, uint8_t *kinds)
+{
+    int64_t nx = v->stack->nx, used = v->bx * v->side;
+    uint8_t found[FL_RUN];
+    memset(sums, 0, (size_t)v->bx * 8);
+    memset(kinds, 0, (size_t)v->bx);
+    for (int64_t k = 0; k < v->side; k++) {
+        const uint8_t *row = rows + (size_t)(k * nx) * v->stack->itemsize;
+        const uint8_t *mask = v->mask ? v->mask + (stored_row + k) * nx : NULL;
+        int64_t step = FL_RUN / v->side * v->side;
+        for (int64_t i = 0; i < used; i += step) {
+            int64_t n = used - i < step ? used - i : step;
+            const uint8_t *src = row + (size_t)i * v->stack->itemsize, *kind = mask ? mask + i : NULL;
+            if (!mask && v->by_value && fl_classes_by_value(v->type, src, n, found, v->simd))
+                kind = found;
+            fl_add_to_squares(v->type, src, kind, n, v->side, sums + (size_t)(i / v->side) * 8, kinds + i / v->side);
+        }
+    }
+}
+
+/* Rows [r0, r1) and columns [c0, c1) after binning and before turning (OUT, rows of c1 - c0 pixels with `stride` bytes
+ * from one to the next; backwards with flip_ud, and each row with flip_lr, where `turn` says so). */
+static int fl_convert_rows(const fl_form *f, int64_t frame, int64_t r0, int64_t r1, int64_t c0, int64_t c1, int turn,
+                           uint8_t *out, size_t stride, fl_error *e)
+{
+    const fl_view *v = f->view;
+    int64_t nx = v->stack->nx;
+    size_t z = v->stack->itemsize;
+    int64_t step = FL_ROWS_BYTES / (int64_t)((size_t)(nx * v->side) * z);
+    step = step < 1 ? 1 : step > r1 - r0 ? r1 - r0 : step;
+    size_t stored = (size_t)(step * v->side * nx) * z;
+    uint8_t *rows = malloc(stored + 8 + (v->side > 1 ? (size_t)v->bx * 9 : 0));
+    if (!rows)
+        return fl_fail(e, FL_NOMEM, "");
+    uint8_t *sums = rows + (stored + 7) / 8 * 8, *kinds = sums + (size_t)v->bx * 8;
+    int rc = FL_OK;
+    for (int64_t r = r0; r < r1 && rc == FL_OK; r += step) {
+        int64_t end = r1 - r < step ? r1 : r + step;
+        /* of a single row only what is asked for, else all from the first row to the last */
+        int64_t from = r * v->side * nx, to = end * v->side * nx;
+        if (v->side == 1)
+            from += c0, to += c1 - nx;
+        rc = fl_read_stored(v, frame, from, to, rows, e);
+        for (int64_t k = r; k < end && rc == FL_OK; k++) {
+            int64_t at = turn && v->flip_ud ? r1 - 1 - k : k - r0, wrong;
+            uint8_t *to_here = out + (size_t)at * stride;
+            if (v->side == 1) {
+                const uint8_t *mask = v->mask ? v->mask + k * nx + c0 : NULL;
+                wrong = fl_convert_row(&f->convert, rows + (size_t)(k * nx + c0 - from) * z, mask, v->by_value, c1 - c0,
+                                       turn && v->flip_lr, to_here, v->simd);
+            } else {
+                fl_bin_row(v, rows + (size_t)((k - r) * v->side * nx) * z, k * v->side, sums, kinds);
+                wrong = fl_convert_row(&f->convert, sums + (size_t)c0 * 8, kinds + c0, 0, c1 - c0, turn && v->flip_lr,
+                                       to_here, v->simd);
+            }
+            if (wrong >= 0)
+                rc = fl_beyond_limits(v, frame, k, c0 + wrong, e);
+        }
+    }
+    free(rows);
+    return rc;
+}
+
+/* ny rows of nx numbers (IN) to nx rows of ny numbers (OUT), flipped then as the view says. */
+static void fl_turn(const fl_view *v, const uint8_t *in, size_t z, uint8_t *out)
+{
+    enum { SQUARE = 32 }; /* 32 rows of 32 numbers lie in the L1 cache on both sides */
+    for (int64_t y0 = 0; y0 < v->by; y0 += SQUARE)
+        for (int64_t x0 = 0; x0 < v->bx; x0 += SQUARE) {
+            int64_t y1 = v->by - y0 < SQUARE ? v->by : y0 + SQUARE, x1 = v->bx - x0 < SQUARE ? v->bx : x0 + SQUARE;
+            for (int64_t x = x0; x < x1; x++) {
+                int64_t row = v->flip_ud ? v->ny - 1 - x : x;
+                for (int64_t y = y0; y < y1; y++) {
+                    int64_t column = v->flip_lr ? v->nx - 1 - y : y;
+                    memcpy(out + (size_t)(row * v->nx + column) * z, in + (size_t)(y * v->bx + x) * z, z);
+                }
+            }
+        }
+}
+
+/* The whole transposed image (OUT: ny * nx pixels). */
+static int fl_image_turned(const fl_form *f, int64_t frame, uint8_t *out, fl_error *e)
+{
+    const fl_view *v = f->view;
+    size_t z = fl_form_size(f), room;
+    uint8_t *upright = fl_cache_buffer(v->cache, (size_t)(v->by * v->bx) * z, &room);
+    if (!upright)
+        return fl_fail(e, FL_NOMEM, "");
+    int rc = fl_convert_rows(f, frame, 0, v->by, 0, v->bx, 0, upright, (size_t)v->bx * z, e);
+    if (rc == FL_OK)
+        fl_turn(v, upright, z, out);
+    fl_cache_give_back(v->cache, upright, room);
+    return rc;
+}
+
+/* The entry of the transposed image, held for the caller until fl_cache_release; NULL with an error. */
+static fl_entry *fl_image_entry(const fl_form *f, int64_t frame, fl_error *e)
+{
+    const fl_view *v = f->view;
+    size_t size = (size_t)(v->ny * v->nx) * fl_form_size(f);
+    int mine, rc = FL_OK;
+    fl_entry *entry = fl_cache_get(v->cache, f->id, (uint64_t)frame, 1, &mine);
+    if (!entry) {
+        fl_fail(e, FL_NOMEM, "");
+        return NULL;
+    }
+    if (!mine)
+        return entry;
+    entry->size = size;
+    entry->data = fl_cache_buffer(v->cache, size, &entry->room);
+    entry->bytes = entry->data ? entry->room : 0;
+    rc = entry->data ? fl_image_turned(f, frame, entry->data, e) : fl_fail(e, FL_NOMEM, "");
+    fl_cache_loaded(v->cache, entry, rc == FL_OK);
+    if (rc == FL_OK)
+        return entry;
+    fl_cache_release(v->cache, entry, 0);
+    return NULL;
+}
+
+/* Rows [y0, y1) and columns [x0, x1) of the turned image (OUT, `stride` bytes from row to row). */
+static int fl_image_read(const fl_form *f, int64_t frame, int64_t y0, int64_t y1, int64_t x0, int64_t x1, uint8_t *out,
+                         size_t stride, fl_error *e)
+{
+    const fl_view *v = f->view;
+    size_t z = fl_form_size(f), row = (size_t)(x1 - x0) * z;
+    if (y0 >= y1 || x0 >= x1)
+        return FL_OK;
+    if (!v->transpose) {
+        int64_t r0 = v->flip_ud ? v->ny - y1 : y0, c0 = v->flip_lr ? v->nx - x1 : x0;
+        return fl_convert_rows(f, frame, r0, r0 + (y1 - y0), c0, c0 + (x1 - x0), 1, out, stride, e);
+    }
+    fl_entry *entry = fl_image_entry(f, frame, e);
+    if (!entry)
+        return e->code;
+    for (int64_t y = y0; y < y1; y++)
+        memcpy(out + (size_t)(y - y0) * stride, entry->data + (size_t)(y * v->nx + x0) * z, row);
+    fl_cache_release(v->cache, entry, (size_t)(y1 - y0) * row);
+    return FL_OK;
+}
+
+/* n pixels of the frame's surroundings (OUT). */
+static void fl_pad(const fl_form *f, uint8_t *out, int64_t n)
+{
+    if (n > 0)
+        fl_fill(out, (size_t)n * fl_form_size(f), 0, f->pad.bytes, fl_form_size(f));
+}
+
+/* Part of one row of the frame in the file, columns [a, b) (OUT). */
+static int fl_framed_row(const fl_form *f, int64_t frame, int64_t row, int64_t a, int64_t b, uint8_t *out, fl_error *e)
+{
+    size_t z = fl_form_size(f);
+    int64_t y = row - f->y, x_end = f->x + f->view->nx;
+    if (y < 0 || y >= f->view->ny || a >= x_end || b <= f->x) {
+        fl_pad(f, out, b - a);
+        return FL_OK;
+    }
+    int64_t from = a > f->x ? a : f->x, to = b < x_end ? b : x_end;
+    fl_pad(f, out, from - a);
+    fl_pad(f, out + (size_t)(to - a) * z, b - to);
+    return fl_image_read(f, frame, y, y + 1, from - f->x, to - f->x, out + (size_t)(from - a) * z, 0, e);
+}
+
+/* Whole rows [r0, r1) of the frame in the file (OUT). */
+static int fl_framed_rows(const fl_form *f, int64_t frame, int64_t r0, int64_t r1, uint8_t *out, fl_error *e)
+{
+    const fl_view *v = f->view;
+    size_t z = fl_form_size(f), stride = (size_t)f->nx * z;
+    int64_t y0 = r0 > f->y ? r0 : f->y, y1 = r1 < f->y + v->ny ? r1 : f->y + v->ny;
+    if (y0 >= y1) {
+        fl_pad(f, out, (r1 - r0) * f->nx);
+        return FL_OK;
+    }
+    fl_pad(f, out, (y0 - r0) * f->nx);
+    fl_pad(f, out + (size_t)(y1 - r0) * stride, (r1 - y1) * f->nx);
+    uint8_t *image = out + (size_t)(y0 - r0) * stride;
+    for (int64_t y = y0; y < y1 && f->nx > v->nx; y++) {
+        uint8_t *row = image + (size_t)(y - y0) * stride;
+        fl_pad(f, row, f->x);
+        fl_pad(f, row + (size_t)(f->x + v->nx) * z, f->nx - f->x - v->nx);
+    }
+    return fl_image_read(f, frame, y0 - f->y, y1 - f->y, 0, v->nx, image + (size_t)f->x * z, stride, e);
+}
+
+/* Pixels [from, to) of the frame in the file (OUT). */
+static int fl_framed_read(const fl_form *f, int64_t frame, int64_t from, int64_t to, uint8_t *out, fl_error *e)
+{
+    size_t z = fl_form_size(f);
+    int64_t row = from / f->nx, last = to / f->nx; /* `last` is cut, or the first one not asked for */
+    int rc = FL_OK;
+    if (from % f->nx || row == last) {
+        int64_t b = row == last ? to - row * f->nx : f->nx;
+        rc = fl_framed_row(f, frame, row, from % f->nx, b, out, e);
+        out += (size_t)(b - from % f->nx) * z;
+        row++;
+    }
+    if (rc == FL_OK && row < last) {
+        rc = fl_framed_rows(f, frame, row, last, out, e);
+        out += (size_t)((last - row) * f->nx) * z;
+    }
+    if (rc == FL_OK && row <= last && to % f->nx)
+        rc = fl_framed_row(f, frame, last, 0, to % f->nx, out, e);
+    return rc;
+}
+
+/* Pixels [from, to) counted through all frames as a file has them (OUT). */
+static int fl_form_read(const fl_form *f, int64_t from, int64_t to, uint8_t *out, fl_error *e)
+{
+    int64_t per_frame = f->ny * f->nx;
+    while (from < to) {
+        int64_t frame = from / per_frame, start = frame * per_frame;
+        int64_t stop = to < start + per_frame ? to : start + per_frame;
+        int rc = fl_framed_read(f, frame, from - start, stop - start, out, e);
+        if (rc)
+            return rc;
+        out += (size_t)(stop - from) * fl_form_size(f);
+        from = stop;
+    }
+    return FL_OK;
+}
+
+#endif

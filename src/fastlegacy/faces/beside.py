@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""Puts companions beside the frames: in, trees and names of companions; the trees show their files from then on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fastlegacy.companions.scene import Companion, Scene
+from fastlegacy.errors import LayoutError, UrlError
+from fastlegacy.registry import plugins
+
+if TYPE_CHECKING:
+    from fastlegacy.index.tree import Tree
+
+__all__ = ["add_companions", "companions", "require_companions"]
+
+_log = logging.getLogger("fastlegacy.companions")
+
+
+def companions() -> dict[str, Companion]:
+    """All companions by name."""
+    return plugins("fastlegacy.companions", "COMPANION")
+
+
+def require_companions(names: Sequence[str] | None) -> None:
+    """Raise UrlError unless there are companions of these names."""
+    for name in names or ():
+        if name not in companions():
+            raise UrlError(f"there is no companion {name!r}", hint=f"there are {', '.join(companions())}")
+
+
+def add_companions(trees: Sequence[Tree], names: Sequence[str] | None = None) -> None:
+    """Show companions beside the frames of each tree that they can be made for.
+
+    Parameters
+    ----------
+    trees : sequence of Tree
+    names : sequence of str, optional
+        By default those that the layout of each tree names, as far as enough is known for them.
+
+    Raises
+    ------
+    UrlError
+        If there is no such companion.
+    LayoutError
+        If a companion is asked for by its name, and too little is known for it.
+    """
+    require_companions(names)
+    scenes = [(tree, scene_of(tree)) for tree in trees]
+    if names is None:
+        for tree, scene in scenes:
+            for name in tree.layout.companions:
+                _add(tree, scene, name)
+        return
+    for name in names:
+        made = [_add(tree, scene, name) for tree, scene in scenes]  # all of them, so not any() of a generator
+        if not any(made):
+            missing = companions()[name].missing(scenes[0][1])
+            raise LayoutError(
+                f"the companion {name} cannot be made without {', '.join(missing)}",
+                file=trees[0].facts.url,
+                hint="say what is missing, or leave the companion out",
+            )
+
+
+def scene_of(tree: Tree) -> Scene:
+    """Return what a companion may know of the frames of a tree."""
+    names = tree.names_by_number
+    shape, at = tree.frame_in_file()
+    return Scene(
+        facts=tree.facts,
+        layout=tree.layout.name,
+        suffix=names.suffix,
+        stem=names.stem,
+        digits=names.digits,
+        first=names.first,
+        count=names.count,
+        frame_shape=shape,
+        image_at=at,
+        mask=tree.view.seen_mask(),
+    )
+
+
+def _add(tree: Tree, scene: Scene, name: str) -> bool:
+    """Add a companion where it can be made; tell whether it was."""
+    companion = companions().get(name)
+    if companion is None:
+        return False
+    missing = companion.missing(scene)
+    if missing:
+        _log.info("%s: no files of %s, because nobody said: %s", tree.facts.url, name, ", ".join(missing))
+        return False
+    tree.add(companion.files(scene))
+    return True
