@@ -38,6 +38,12 @@ class PixelStack:
         self.prepared.append((first_frame, last_frame))
 
 
+@pytest.fixture(autouse=True)
+def no_side_files_of_the_user(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured sizes are remembered in a folder of the test."""
+    monkeypatch.setenv("FASTLEGACY_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture
 def pixel_stack() -> Callable[..., PixelStack]:
     """Return a maker of stacks: ``pixel_stack(shape=(4, 3, 5), dtype="<u2", geometry=..., mtime_ns=...)``."""

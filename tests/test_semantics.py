@@ -187,6 +187,47 @@ def test_a_damaged_frame_is_an_error_and_the_others_go_on(scan, tmp_path):
             assert (folder / VIRTUAL[i]).read_bytes() == content(i)
 
 
+@pytest.fixture
+def folders(scan, tmp_path):
+    """A mounted folder with a virtual folder for each of two formats."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    with mounted(mount_command(scan, folder, "--format", "flat,npy"), folder):
+        yield folder
+
+
+def test_each_format_has_a_folder(folders):
+    assert names(folders) == ["flat", "notes.txt", "npy"]
+    assert names(folders / "flat") == VIRTUAL
+    for i, name in enumerate(VIRTUAL):
+        assert (folders / "flat" / name).read_bytes() == content(i)
+        np.testing.assert_array_equal(np.load(folders / "npy" / f"data{i + 1:04d}.npy", mmap_mode="r"), FRAMES[i])
+    assert names(real(folders)) == ["notes.txt"]
+
+
+def test_what_is_saved_in_a_virtual_folder_is_in_the_real_one(folders):
+    (folders / "npy" / "result.txt").write_text("spots")
+    (folders / "flat" / VIRTUAL[2]).write_bytes(b"corrected")
+    assert (real(folders) / "npy" / "result.txt").read_text() == "spots"
+    assert names(real(folders) / "flat") == [VIRTUAL[2]]
+    assert names(folders / "flat") == VIRTUAL
+    assert (folders / "flat" / VIRTUAL[2]).read_bytes() == b"corrected"
+    assert (folders / "flat" / VIRTUAL[1]).read_bytes() == content(1)
+
+
+def test_virtual_folders_cannot_be_removed_or_renamed(folders):
+    for change in (os.rmdir, lambda path: os.rename(path, path.with_name("other"))):
+        with pytest.raises(OSError, match="Read-only file system"):
+            change(folders / "flat")
+    (folders / "flat" / "result.txt").touch()
+    with pytest.raises(OSError, match="Directory not empty"):
+        os.rmdir(folders / "flat")
+    with pytest.raises(OSError, match="Read-only file system"):
+        os.rename(folders / "flat", folders / "other")
+    assert names(folders / "flat") == [*VIRTUAL, "result.txt"]
+
+
 def test_hdf5_files_are_never_changed(scan, tmp_path):
     files = sorted(Path(scan.partition("::")[0]).parent.rglob("*.h5"))
     before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in files]

@@ -11,10 +11,14 @@ b) ``_codec``, this module, ``_view``, ``_serve`` and ``_encode``: extension typ
    comes in, drop the GIL around the C call and turn codes into the exceptions of ``fastlegacy.errors``.
 c) ``fastlegacy.hdf5`` and the faces: everything with names, paths and defaults.
 
+What has C pointers into other objects keeps its references to the very end (``no_gc_clear``): a garbage collector that
+breaks a ring of objects would take them away before.
+
 Two hooks lead from C back to Python, and take the GIL for it: ``prepare`` (a dataset's chunk map, once) and ``load``
 (a chunk that only h5py can decode).
 """
 
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset, strdup
@@ -129,6 +133,7 @@ cdef int _load(fl_dataset *d, int64_t chunk, uint8_t *out, fl_error *error) noex
     return FL_OK
 
 
+@cython.no_gc_clear
 cdef class Dataset:
     """One dataset as it is stored.
 
@@ -255,6 +260,7 @@ cdef class Dataset:
             FL_ATOMIC_SET(&self.dataset.ready, 1)
 
 
+@cython.no_gc_clear
 cdef class Stack:
     """Frames over datasets; see ``csrc/stack.h`` for what a part is.
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 from typing import Self, final
 
-from fastlegacy._core import PieceFile
+from fastlegacy._view import PieceFile
 
 __test__: dict[str, str]
 

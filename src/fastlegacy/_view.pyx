@@ -6,6 +6,7 @@ The C is in ``csrc/pixels.h``, ``csrc/coded.h`` and ``csrc/splice.h``; how these
 ``_core.pyx``.
 """
 
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
@@ -32,6 +33,7 @@ cdef int _number(fl_number *out, bytes value, size_t size) except -1:
     return 0
 
 
+@cython.no_gc_clear
 cdef class View:
     """What all files of a stack have in common: mask, binning, orientation. See ``csrc/pixels.h``.
 
@@ -215,6 +217,7 @@ cdef class View:
 
 # ---------------------------------------------------------------------------------------------------- virtual files
 
+@cython.no_gc_clear
 cdef class PieceFile:
     """The bytes of a virtual file.
 

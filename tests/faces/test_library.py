@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """``import fastlegacy``: what a program writes."""
 
+import io
 import zlib
 
 import h5py
@@ -64,23 +65,155 @@ def test_stacks(url, tmp_path):
 @pytest.mark.parametrize("format", fastlegacy.formats())
 def test_tree(url, format):
     with fastlegacy.open(url) as stack:
-        tree = fastlegacy.tree(stack, format=format, stem="scan", first=0)
+        tree = fastlegacy.tree(stack, format=format, stem="scan", first=0, companions=[])
         names = list(tree)
         assert len(names) == len(tree) == (4 if tree.layout.per_frame else 1)
-        assert names[0].startswith("scan")
-        if tree.layout.per_frame:
-            assert names[0] == f"scan0000{tree.layout.suffix}"
+        assert all(name.startswith("scan") and name.endswith(tree.layout.suffix) for name in names)
         whole = tree[names[-1]].read()
-        bodies = FRAMES[-1:] if tree.layout.per_frame else FRAMES
-        assert all(body.tobytes() in whole for body in bodies)
+        assert len(whole) == tree.size_of(names[-1])
         assert tree[names[-1]].read(10, 20) == whole[10:30]
+
+
+@pytest.mark.parametrize("format", ["edf", "edf-stack", "flat", "npy", "npy-stack", "raw", "tiff"])
+def test_pixels_are_as_stored(url, format):
+    with fastlegacy.open(url) as stack:
+        *_, last = fastlegacy.tree(stack, format, companions=[]).values()
+        whole = last.read()
+        assert all(frame.tobytes() in whole for frame in (FRAMES if "stack" in format else FRAMES[-1:]))
+
+
+def test_several_formats_are_a_folder_each(url):
+    with fastlegacy.open(url) as stack:
+        for formats in ("edf,npy", ["edf", "npy"]):
+            folder = fastlegacy.tree(stack, formats, "s", companions=[])
+            assert isinstance(folder, fastlegacy.Folder)
+            assert list(folder) == [f"{name}/s000{i}.{name}" for name in ("edf", "npy") for i in range(1, 5)]
+            assert folder["edf/s0002.edf"].read() == fastlegacy.tree(stack, "edf", "s")["s0002.edf"].read()
+        assert isinstance(fastlegacy.tree(stack, ["edf"]), fastlegacy.Tree)
+
+
+def test_options_of_one_format_and_of_all(url):
+    with fastlegacy.open(url) as stack:
+        plain, summed = (
+            fastlegacy.tree(stack, "cbf", options={"md5": md5})["data0001.cbf"].read() for md5 in (False, True)
+        )
+        assert b"Content-MD5" in summed
+        assert b"Content-MD5" not in plain
+        folder = fastlegacy.tree(stack, "cbf,edf", options={"cbf:md5": "yes"})
+        assert folder["cbf/data0001.cbf"].read() == summed
+        with pytest.raises(UrlError, match="no option 'md5' of edf"):
+            fastlegacy.tree(stack, "edf", options={"md5": True})
+
+
+def read_npy(tree, name="data0001.npy"):
+    return np.load(io.BytesIO(tree[name].read()))
+
+
+def test_the_way_of_a_pixel(url):
+    frame = FRAMES[0].astype("i8")
+    mask = np.zeros((20, 30), bool)
+    mask[4, 5] = True
+    with fastlegacy.open(url) as stack:
+        tree = fastlegacy.tree(
+            stack, "npy", mask=mask, mask_value=-1, dtype=np.int32, binning=2, transpose=True, flip_ud=True,
+            flip_lr=True, rotation_deg=270,
+        )  # fmt: skip
+        binned = frame.reshape(10, 2, 15, 2).sum((1, 3))
+        binned[2, 2] = -1
+        expected = np.rot90(binned.T[::-1, ::-1], 3)
+        found = read_npy(tree)
+        assert found.dtype == np.int32
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_the_mask_of_the_file_is_used_by_itself(url, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["/e/pixel_mask"] = np.eye(20, 30, dtype="u4")
+    np.save(tmp_path / "none.npy", np.zeros((20, 30)))
+    masked = np.where(np.eye(20, 30), 7, FRAMES[0])
+    with fastlegacy.open(url) as stack:
+        for mask, expected in [
+            ("auto", masked),
+            (f"{tmp_path / 'a.h5'}::/e/pixel_mask", masked),
+            (np.eye(20, 30), masked),
+            ("none", FRAMES[0]),
+            (None, FRAMES[0]),
+            (tmp_path / "none.npy", FRAMES[0]),
+        ]:
+            found = read_npy(fastlegacy.tree(stack, "npy", mask=mask, mask_value=7))
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_a_mask_is_that_of_the_frames_that_are_selected(url, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["/e/pixel_mask"] = np.eye(20, 30, dtype="u4")
+    with fastlegacy.open(f"{tmp_path / 'a.h5'}?path=/e/d&slice=:,2:12,1::3") as stack:
+        found = read_npy(fastlegacy.tree(stack, "npy", mask_value=7))
+    np.testing.assert_array_equal(found, np.where(np.eye(20, 30), 7, FRAMES[0])[2:12, 1::3])
+
+
+def test_the_direct_beam_goes_where_its_pixel_goes(url):
+    with fastlegacy.open(url) as stack:
+        tree = fastlegacy.tree(stack, flip_lr=True, rotation_deg=90, beam_x_px=4.0, beam_y_px=7.0)
+        spot = np.zeros((20, 30))
+        spot[7, 4] = 1
+        y, x = np.argwhere(np.rot90(spot[:, ::-1]))[0]
+        assert (tree.facts.geometry.beam_x_px, tree.facts.geometry.beam_y_px) == (x, y)
+        assert stack.geometry.beam_x_px is None
+
+
+def test_companions(url):
+    known = {"distance_m": 0.2, "beam_x_px": 1.0, "beam_y_px": 2.0, "pixel_x_m": 1e-4, "pixel_y_m": 1e-4}
+    with fastlegacy.open(url) as stack:
+        assert "data.poni" in fastlegacy.tree(stack, "edf", **known)
+        assert "data.poni" not in fastlegacy.tree(stack, "edf")  # too little is known for it
+        assert "data.poni" not in fastlegacy.tree(stack, "edf", companions=[], **known)
+        tree = fastlegacy.tree(stack, "npy", companions=["poni", "mask"], mask=np.eye(20, 30), **known)
+        assert {"data.poni", "data_mask.edf", "data_mask.npy"} <= set(tree)
+        np.testing.assert_array_equal(read_npy(tree, "data_mask.npy"), np.eye(20, 30))
+        folder = fastlegacy.tree(stack, "npy,edf", companions=["poni"], **known)
+        assert {"npy/data.poni", "edf/data.poni"} <= set(folder)
+        with pytest.raises(LayoutError, match="the companion poni cannot be made without distance, direct beam"):
+            fastlegacy.tree(stack, "edf", companions=["poni"])
+        with pytest.raises(UrlError, match="there is no companion 'pony'; there are "):
+            fastlegacy.tree(stack, "edf", companions=["pony"])
+
+
+def test_sizes_are_remembered_on_demand(url, tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTLEGACY_CACHE", str(tmp_path / "cache"))
+    with fastlegacy.open(url) as stack:
+        for remember, number in [(False, 0), (True, 1), (True, 1)]:
+            tree = fastlegacy.tree(stack, "cbf", remember_sizes=remember)
+            sizes = [file.size for file in tree.values()]
+            tree.close()
+            assert len(list((tmp_path / "cache").rglob("*.sizes"))) == number
+            assert sizes == [len(file.read()) for file in tree.values()]
+        for choice in ({"mask_value": 5}, {"transpose": True}, {"mask": np.eye(20, 30)}):
+            tree = fastlegacy.tree(stack, "cbf", remember_sizes=True, **choice)
+            assert [file.size for file in tree.values()] == [len(file.read()) for file in tree.values()]
+            tree.close()
+        assert len(list((tmp_path / "cache").rglob("*.sizes"))) == 4
+
+
+def test_choices_that_are_not_possible(url):
+    with fastlegacy.open(url) as stack:
+        for choice, error, says in [
+            ({"rotation_deg": 45}, UrlError, "turned by 0, 90, 180 or 270 degrees, not by 45"),
+            ({"saturate": "wrap"}, UrlError, "give one of clip, keep, error"),
+            ({"dtype": "c8"}, UrlError, "pixels cannot be of type"),
+            ({"binning": 21}, LayoutError, "cannot be binned by 21"),
+            ({"mask": np.eye(3)}, UrlError, r"the mask has the shape \(3, 3\)"),
+            ({"mask_value": 1.5}, LayoutError, "the mask value 1.5 is no pixel of type uint16"),
+        ]:
+            with pytest.raises(error, match=says):
+                fastlegacy.tree(stack, "npy", **choice)
 
 
 def test_tree_with_values_for_the_headers(url):
     with fastlegacy.open(url) as stack:
         tree = fastlegacy.tree(stack, start_deg=-10, step_deg=0.5)
         assert b"-9.0" in tree["data0003.edf"].read(0, 1024)
-        assert tree.stack.geometry.origin == {"start_deg": "caller", "step_deg": "caller"}
+        assert tree.facts.geometry.origin == {"start_deg": "caller", "step_deg": "caller"}
         assert stack.geometry.start_deg is None
         with pytest.raises(TypeError, match=r"'wavelenght' is no value of a header; there are .*wavelength_angstrom"):
             fastlegacy.tree(stack, wavelenght=1.0)

@@ -62,7 +62,7 @@ def test_several_programs_at_once_have_a_stream_each() -> None:
 
 def test_a_program_that_pauses_keeps_its_stream() -> None:
     busy = [frame for pair in zip(range(2000, 2100), range(5000, 5100), strict=True) for frame in pair]
-    assert asked(10_000, 0, 1, *busy, 2)[-1] == [3, 4]
+    assert asked(10_000, 0, 1, *busy, 9000, 2)[-1] == [3, 4]
 
 
 def test_a_stream_that_nobody_follows_makes_room() -> None:

@@ -85,6 +85,11 @@ def test_switched_off_nobody_looks_at_the_sources() -> None:
     assert side_file("key", pytest.fail, {"FASTLEGACY_CACHE": "none"}) is None
 
 
+def test_pixels_without_a_file_have_no_side_file(tmp_path: Path) -> None:
+    assert side_file("array", list, {"FASTLEGACY_CACHE": str(tmp_path / "cache")}) is None
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_sources_are_told_by_size_time_and_inode(tmp_path: Path) -> None:
     one, other = tmp_path / "one.h5", tmp_path / "other.h5"
     one.write_bytes(b"12345")

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: MIT
 import base64
 import hashlib
-import importlib.util
 import logging
 import re
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.parse import unquote
 
@@ -22,17 +20,9 @@ from fastlegacy.layouts.cbf import LAYOUT
 from fastlegacy.model import CodedPixels, Geometry, Literal, Padding, StackFacts, piece_size
 from fastlegacy.pixels import Coded, PixelPolicy
 
+from .. import whole_files as files
+from ..core.reference_pixels import develop
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reference_files", Path(__file__).with_name("reference_files.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-FILES = _load()
 FULL = Geometry(
     start_deg=-90.0,
     step_deg=0.1,
@@ -335,7 +325,7 @@ def test_no_text_of_the_user_breaks_the_file(
     assert text.count("_array_data.") == 3
     assert text.count("--CIF") == 1
     assert max(map(len, text.split("\r\n"))) <= 80  # CBFlib warns of longer lines
-    image = read(tmp_path / "a.cbf", FILES.file_bytes(LAYOUT, of, frames))
+    image = read(tmp_path / "a.cbf", files.file_bytes(LAYOUT, of, frames))
     np.testing.assert_array_equal(image.data, frames[0])
     if words == "auto":
         assert not re.search("eiger|pilatus", contents[0].lower())
@@ -375,7 +365,7 @@ def test_of_a_long_name_the_beginning_is_kept() -> None:
 @pytest.mark.parametrize("dtype", [f"{order}{code}" for code in ALL for order in "<>"])
 def test_fabio_reads_the_pixels_of_every_type(tmp_path: Path, dtype: str) -> None:
     frames = np.random.default_rng(3).integers(0, 120, (2, 7, 13)).astype(dtype)
-    image = read(tmp_path / "a.cbf", FILES.file_bytes(LAYOUT, facts(dtype=frames.dtype, shape=frames.shape), frames, 1))
+    image = read(tmp_path / "a.cbf", files.file_bytes(LAYOUT, facts(dtype=frames.dtype, shape=frames.shape), frames, 1))
     np.testing.assert_array_equal(image.data, frames[1])
     assert image.data.dtype == np.int32
 
@@ -384,7 +374,7 @@ def test_fabio_reads_the_pixels_of_every_type(tmp_path: Path, dtype: str) -> Non
 def test_fabio_reads_every_shape(tmp_path: Path, shape: tuple[int, int]) -> None:
     frames = np.random.default_rng(3).integers(0, 60_000, (1, *shape)).astype("<u2")
     of = facts(shape=frames.shape, geometry=FULL, options={"md5": True})
-    data = FILES.file_bytes(LAYOUT, of, frames)
+    data = files.file_bytes(LAYOUT, of, frames)
     image = read(tmp_path / "a.cbf", data)
     np.testing.assert_array_equal(image.data, frames[0])
     assert int(image.header["X-Binary-Size"]) == len(data) - data.index(b"\x0c\x1a\x04\xd5") - 4 - 4095 - len(TAIL)
@@ -393,7 +383,7 @@ def test_fabio_reads_every_shape(tmp_path: Path, shape: tuple[int, int]) -> None
 def test_fabio_reads_the_header(tmp_path: Path) -> None:
     frames = np.zeros((1, 7, 13), "<u2")
     of = facts(shape=frames.shape, geometry=FULL, options={"convention": "PILATUS_1.2"})
-    header = read(tmp_path / "a.cbf", FILES.file_bytes(LAYOUT, of, frames)).pilatus_headers
+    header = read(tmp_path / "a.cbf", files.file_bytes(LAYOUT, of, frames)).pilatus_headers
     assert header["Detector"] == "Dectris EIGER2 CdTe 4M S/N E-08-0000"
     assert header["sensor"] == ("CdTe", 0.00075)
     assert header["Pixel_size"] == (75e-6, 100e-6)
@@ -408,9 +398,9 @@ def test_fabio_reads_the_header(tmp_path: Path) -> None:
 def test_gaps_are_minus_one_and_bad_pixels_minus_two(tmp_path: Path) -> None:
     frames = np.array([[[1, 65535, 3, 65535]]], "<u2")
     of = facts(shape=frames.shape)
-    assert read(tmp_path / "a.cbf", FILES.file_bytes(LAYOUT, of, frames)).data.tolist() == [[1, -1, 3, -1]]
+    assert read(tmp_path / "a.cbf", files.file_bytes(LAYOUT, of, frames)).data.tolist() == [[1, -1, 3, -1]]
     mask = np.array([[0, 1, 2, 0]], np.uint8)
-    data = FILES.file_bytes(LAYOUT, of, frames, mask=mask)
+    data = files.file_bytes(LAYOUT, of, frames, mask=mask)
     assert read(tmp_path / "b.cbf", data).data.tolist() == [[1, -1, -2, 65535]]
 
 
@@ -421,19 +411,19 @@ def test_unsigned_element_types_are_never_written() -> None:
 
 def test_unsigned_pixels_beyond_31_bits_are_clamped_and_all_ones_are_a_gap(tmp_path: Path) -> None:
     frames = np.array([[[2**31 - 3, 2**31 - 2, 2**31, 2**32 - 2, 2**32 - 1]]], "<u4")
-    data = FILES.file_bytes(LAYOUT, facts(shape=frames.shape, dtype=frames.dtype), frames)
+    data = files.file_bytes(LAYOUT, facts(shape=frames.shape, dtype=frames.dtype), frames)
     assert read(tmp_path / "a.cbf", data).data.tolist() == [[2**31 - 3] * 4 + [-1]]
 
 
 def test_negative_pixels_are_kept(tmp_path: Path) -> None:
     frames = np.array([[[-5, -1, -2, 7, -(2**31), 2**31 - 1]]], "<i4")
-    data = FILES.file_bytes(LAYOUT, facts(shape=frames.shape, dtype=frames.dtype), frames)
+    data = files.file_bytes(LAYOUT, facts(shape=frames.shape, dtype=frames.dtype), frames)
     assert read(tmp_path / "a.cbf", data).data.tolist() == [[-5, -1, -2, 7, LOW, HIGH]]
 
 
 def test_what_is_no_number_is_bad_and_what_is_too_large_is_clamped(tmp_path: Path) -> None:
     frames = np.array([[[np.nan, np.inf, -np.inf, 1e30, -0.6, 2.5]]], ">f4")
-    data = FILES.file_bytes(LAYOUT, facts(shape=frames.shape, dtype=frames.dtype), frames)
+    data = files.file_bytes(LAYOUT, facts(shape=frames.shape, dtype=frames.dtype), frames)
     assert read(tmp_path / "a.cbf", data).data.tolist() == [[-2, HIGH, LOW, HIGH, -1, 2]]
 
 
@@ -449,7 +439,7 @@ def test_no_difference_of_two_pixels_needs_more_than_32_bits(
     frame = data.draw(hnp.arrays(dtype, (3, 4)))
     mask = data.draw(hnp.arrays(np.uint8, (3, 4), elements=st.integers(0, 2)))
     of = facts(dtype=frame.dtype, shape=(1, 3, 4), policy=PixelPolicy(mask_value=mask_value))
-    pixels = FILES.developed(frame, LAYOUT.code(of).form, mask).astype(np.int64)
+    pixels = develop(frame, LAYOUT.code(of).form, mask=mask).astype(np.int64)
     assert np.ptp(pixels) <= 2**31 - 1
     assert np.abs(pixels).max() <= 2**31 - 1  # the first one is a difference too
     assert pixels[mask == 1].tolist() == [-1 if mask_value is None else mask_value] * int((mask == 1).sum())
@@ -458,7 +448,7 @@ def test_no_difference_of_two_pixels_needs_more_than_32_bits(
 def test_the_smallest_difference_that_breaks_others_cannot_happen(tmp_path: Path) -> None:
     # (2**31 - 1) and then -1 is what overflows in encoders that take absolute values in 32 bits
     frames = np.array([[[2**31 - 1, -1, 2**31 - 1]]], "<i8")
-    data = FILES.file_bytes(LAYOUT, facts(shape=frames.shape, dtype=frames.dtype), frames)
+    data = files.file_bytes(LAYOUT, facts(shape=frames.shape, dtype=frames.dtype), frames)
     assert b"\x80\x00\x80\x00\x00\x00\x80" not in data
     assert read(tmp_path / "a.cbf", data).data.tolist() == [[HIGH, -1, HIGH]]
 
@@ -504,7 +494,7 @@ def test_without_the_option_there_is_no_md5() -> None:
 def test_the_md5_is_that_of_the_encoded_pixels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     frames = np.random.default_rng(3).integers(0, 60_000, (1, 7, 13)).astype("<u2")
     of = facts(shape=frames.shape, options={"md5": True})
-    data = FILES.file_bytes(LAYOUT, of, frames)
+    data = files.file_bytes(LAYOUT, of, frames)
     start = data.index(b"\x0c\x1a\x04\xd5") + 4
     expected = base64.b64encode(hashlib.md5(data[start : -4095 - len(TAIL)]).digest())
     assert LAYOUT.code(of).digest
@@ -527,7 +517,7 @@ def test_constant_files_have_one_size_that_is_known_before(tmp_path: Path, shape
     assert size % 4096 == 0
     assert 4 * shape[0] * shape[1] <= size <= 4 * shape[0] * shape[1] + 8192
     for index, frame in enumerate(frames):
-        data = FILES.file_bytes(LAYOUT, of, frames, index)
+        data = files.file_bytes(LAYOUT, of, frames, index)
         assert len(data) == size
         assert data.endswith(TAIL)
         image = read(tmp_path / f"{index}.cbf", data)

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: MIT
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import fabio
@@ -16,17 +14,9 @@ from fastlegacy.layouts.esperanto import LAYOUT
 from fastlegacy.model import CodedPixels, Geometry, Literal, Pixels, StackFacts
 from fastlegacy.pixels import Coded, PixelPolicy
 
+from .. import whole_files as files
+from ..core.reference_pixels import develop
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reference_files", Path(__file__).with_name("reference_files.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-FILES = _load()
 CODED = {"pixels": "AGI_BITFIELD"}
 FULL = Geometry(
     start_deg=-90.0,
@@ -248,7 +238,7 @@ def test_the_beam_moves_with_the_image(tmp_path: Path, shape: tuple[int, int]) -
     frames = np.zeros((1, *shape), "<u2")
     frames[0, 3, 4] = 500
     of = facts(shape=frames.shape, geometry=Geometry(beam_x_px=4.0, beam_y_px=3.0))
-    image = read(tmp_path / "a.esperanto", FILES.file_bytes(LAYOUT, of, frames))
+    image = read(tmp_path / "a.esperanto", files.file_bytes(LAYOUT, of, frames))
     y, x = np.unravel_index(np.argmax(image.data), image.data.shape)
     assert (image.header["dxorigininpix"], image.header["dyorigininpix"]) == (x, y)
 
@@ -261,7 +251,7 @@ def test_the_beam_moves_with_the_image(tmp_path: Path, shape: tuple[int, int]) -
 def test_fabio_reads_every_shape(tmp_path: Path, shape: tuple[int, int], options: dict[str, Any]) -> None:
     frames = np.random.default_rng(5).integers(0, 70_000, (2, *shape)).astype("<u4")
     of = facts(shape=frames.shape, dtype=frames.dtype, options=options, geometry=FULL)
-    image = read(tmp_path / "a.esperanto", FILES.file_bytes(LAYOUT, of, frames, 1))
+    image = read(tmp_path / "a.esperanto", files.file_bytes(LAYOUT, of, frames, 1))
     ny, nx = shape
     x = (len(image.data) - nx) // 2
     np.testing.assert_array_equal(image.data[:ny, x : x + nx], frames[0])
@@ -275,7 +265,7 @@ def test_fabio_reads_every_shape(tmp_path: Path, shape: tuple[int, int], options
 def test_fabio_reads_the_pixels_of_every_type(tmp_path: Path, dtype: str, options: dict[str, str]) -> None:
     frames = np.random.default_rng(5).integers(0, 120, (1, 7, 13)).astype(dtype)
     of = facts(shape=frames.shape, dtype=frames.dtype, options=options)
-    image = read(tmp_path / "a.esperanto", FILES.file_bytes(LAYOUT, of, frames))
+    image = read(tmp_path / "a.esperanto", files.file_bytes(LAYOUT, of, frames))
     np.testing.assert_array_equal(image.data[:7, 121:134], frames[0])
 
 
@@ -284,14 +274,14 @@ def test_widths_that_are_no_multiple_of_16_can_be_decoded(tmp_path: Path, nx: in
     # encoders that take the pixels left over in a row another way write what nobody can read
     frames = np.random.default_rng(5).integers(0, 4000, (1, 2, nx)).astype("<u2")
     of = facts(shape=frames.shape, options=CODED)
-    image = read(tmp_path / "a.esperanto", FILES.file_bytes(LAYOUT, of, frames))
+    image = read(tmp_path / "a.esperanto", files.file_bytes(LAYOUT, of, frames))
     assert image.data.shape == (nx, nx)
     np.testing.assert_array_equal(image.data[:2], frames[0])
 
 
 def test_fabio_reads_every_item(tmp_path: Path) -> None:
     frames = np.zeros((10, 7, 13), "<u2")
-    header = read(tmp_path / "a.esperanto", FILES.file_bytes(LAYOUT, facts(geometry=FULL), frames, 2)).header
+    header = read(tmp_path / "a.esperanto", files.file_bytes(LAYOUT, facts(geometry=FULL), frames, 2)).header
     expected = {
         "lnx": 256,
         "lny": 256,
@@ -334,10 +324,10 @@ def test_fabio_reads_every_item(tmp_path: Path) -> None:
 def test_gaps_bad_pixels_and_limits(tmp_path: Path, options: dict[str, str]) -> None:
     frames = np.array([[[5, 2**32 - 1, 2**31, 2**31 - 3, 0]]], "<u4")
     of = facts(shape=frames.shape, dtype=frames.dtype, options=options)
-    image = read(tmp_path / "a.esperanto", FILES.file_bytes(LAYOUT, of, frames))
+    image = read(tmp_path / "a.esperanto", files.file_bytes(LAYOUT, of, frames))
     assert image.data[0, 124:131].tolist() == [-1, 5, -1, 2**31 - 3, 2**31 - 3, 0, -1]
     mask = np.array([[0, 1, 2, 2, 1]], np.uint8)
-    image = read(tmp_path / "b.esperanto", FILES.file_bytes(LAYOUT, of, frames, mask=mask))
+    image = read(tmp_path / "b.esperanto", files.file_bytes(LAYOUT, of, frames, mask=mask))
     assert image.data[0, 124:131].tolist() == [-1, 5, -1, -2, -2, -1, -1]
 
 
@@ -345,14 +335,14 @@ def test_gaps_bad_pixels_and_limits(tmp_path: Path, options: dict[str, str]) -> 
 def test_negative_pixels_are_kept(tmp_path: Path, options: dict[str, str]) -> None:
     frames = np.array([[[-4957, -1, -2, -(2**31), 2**31 - 1]]], "<i4")
     of = facts(shape=frames.shape, dtype=frames.dtype, options=options)
-    image = read(tmp_path / "a.esperanto", FILES.file_bytes(LAYOUT, of, frames))
+    image = read(tmp_path / "a.esperanto", files.file_bytes(LAYOUT, of, frames))
     assert image.data[0, 125:130].tolist() == [-4957, -1, -2, -(2**24), HIGH]
 
 
 def test_the_mask_value_of_the_user_is_around_the_image_too(tmp_path: Path) -> None:
     frames = np.array([[[65535, 7]]], "<u2")
     of = facts(shape=frames.shape, policy=PixelPolicy(mask_value=-10))
-    image = read(tmp_path / "a.esperanto", FILES.file_bytes(LAYOUT, of, frames))
+    image = read(tmp_path / "a.esperanto", files.file_bytes(LAYOUT, of, frames))
     assert (image.data == -10).sum() == 256 * 256 - 1
     assert image.data[0, 128] == 7
 
@@ -370,8 +360,8 @@ def test_fabio_decodes_any_pixels(tmp_path_factory: pytest.TempPathFactory, data
     code = LAYOUT.code(of)
     assert code is not None
     path = tmp_path_factory.mktemp("agi") / "a.esperanto"
-    image = read(path, FILES.file_bytes(LAYOUT, of, frame[None]))
-    np.testing.assert_array_equal(image.data, FILES.developed(frame, code.form))
+    image = read(path, files.file_bytes(LAYOUT, of, frame[None]))
+    np.testing.assert_array_equal(image.data, develop(frame, code.form))
 
 
 # ---------------------------------------------------------------------------------------------------- pieces

@@ -6,7 +6,6 @@ Debian has both in the package ``dials``. They run as programs of their own, so 
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -22,6 +21,8 @@ from fastlegacy.layouts.sfrm import LAYOUT as SFRM
 from fastlegacy.layouts.smv import LAYOUT as SMV
 from fastlegacy.model import Geometry, Layout, StackFacts
 from fastlegacy.pixels import PixelPolicy
+
+from ..whole_files import file_bytes
 
 PYTHON = "/usr/bin/python3"
 DIALS_IMPORT = Path("/usr/bin/dials.import")
@@ -75,20 +76,8 @@ EPOCH = 1767225600
 SHAPE = (3, 7, 13)
 
 
-@pytest.fixture(scope="module")
-def whole_file() -> Any:
-    """The builder of files of the layouts' own tests."""
-    place = Path(__file__).parents[1] / "layouts" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("layouts_conftest", place)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.FileBuilder()
-
-
 @pytest.fixture
-def images(whole_file: Any, tmp_path: Path) -> Callable[..., list[Path]]:
+def images(tmp_path: Path) -> Callable[..., list[Path]]:
     """Return a maker of the files of a stack: ``images(layout, frames, ...)``, whose names count from 1."""
 
     def make(layout: Layout, frames: np.ndarray[Any, Any], **changes: Any) -> list[Path]:
@@ -104,7 +93,7 @@ def images(whole_file: Any, tmp_path: Path) -> Callable[..., list[Path]]:
         )
         paths = [tmp_path / f"data_{i + 1:04d}{layout.suffix}" for i in range(len(frames))]
         for i, path in enumerate(paths):
-            path.write_bytes(whole_file(layout, facts, frames, i))
+            path.write_bytes(file_bytes(layout, facts, frames, i))
         return paths
 
     return make

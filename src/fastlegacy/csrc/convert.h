@@ -17,7 +17,7 @@
 #include "deltas.h" /* FL_AVX2, FL_BODY */
 
 enum { FL_U1, FL_U2, FL_U4, FL_U8, FL_I1, FL_I2, FL_I4, FL_I8, FL_F4, FL_F8, FL_TYPES };
-enum { FL_VALID, FL_IS_GAP, FL_IS_BAD };
+enum { FL_VALID, FL_IS_GAP, FL_IS_BAD, FL_NO_CLASS = 255 };
 enum { FL_RUN = 1024 };
 
 /* A number as it lies in memory: the first bytes are those of the type that it has. */
@@ -44,16 +44,18 @@ static inline size_t fl_type_size(int type)
 }
 
 /* What one pixel becomes: integers, then floating-point pixels, from (S, s) to (D, d). `sum` is an unsigned type. */
-#define FL_INT_TO_INT(v, d, sum) ((d)(sum)((sum)(v) + (sum)c->add))
-#define FL_INT_TO_FLOAT(v, d, sum) ((d)(v) + (d)c->add)
+#define FL_INT_TO_INT(v, d, sum) ((d)(sum)((sum)(v) + (sum)add))
+#define FL_INT_TO_FLOAT(v, d, sum) ((d)(v) + (d)add)
 
 #define FL_CONVERT_BODY(S, s, D, d, sum, LIMIT, STEP)                                                          \
-    FL_BODY void fl_convert_##S##_##D##_body(const void *in, const uint8_t *kind, int64_t n, void *out_,       \
+    FL_BODY void fl_convert_##S##_##D##_body(const void *in, const uint8_t *restrict kind, int64_t n, void *to, \
                                              const fl_conversion *c)                                           \
     {                                                                                                          \
-        const s *src = in;                                                                                     \
-        d *out = out_, gap, bad, no_number, least, most;                                                       \
+        const s *restrict src = in;                                                                            \
+        d *restrict out = to, gap, bad, no_number, least, most;                                                \
         s low, high;                                                                                           \
+        const int64_t add = c->add;                                                                            \
+        const uint8_t is_gap = c->has_gap ? FL_IS_GAP : FL_NO_CLASS, is_bad = c->has_bad ? FL_IS_BAD : FL_NO_CLASS; \
         memcpy(&low, &c->low, sizeof low);                                                                     \
         memcpy(&high, &c->high, sizeof high);                                                                  \
         memcpy(&gap, &c->gap, sizeof gap);                                                                     \
@@ -62,18 +64,20 @@ static inline size_t fl_type_size(int type)
         memcpy(&least, &c->least, sizeof least);                                                               \
         memcpy(&most, &c->most, sizeof most);                                                                  \
         (void)low, (void)high, (void)no_number, (void)least, (void)most;                                       \
+        if (!kind) {                                                                                           \
+            for (int64_t i = 0; i < n; i++) {                                                                  \
+                s v = src[i];                                                                                  \
+                LIMIT                                                                                          \
+                out[i] = STEP;                                                                                 \
+            }                                                                                                  \
+            return;                                                                                            \
+        }                                                                                                      \
         for (int64_t i = 0; i < n; i++) {                                                                      \
             s v = src[i];                                                                                      \
             LIMIT                                                                                              \
             d made = STEP;                                                                                     \
-            out[i] = made;                                                                                     \
-        }                                                                                                      \
-        if (!kind)                                                                                             \
-            return;                                                                                            \
-        for (int64_t i = 0; i < n; i++) {                                                                      \
-            d made = out[i];                                                                                   \
-            made = kind[i] == FL_IS_GAP && c->has_gap ? gap : made;                                            \
-            out[i] = kind[i] == FL_IS_BAD && c->has_bad ? bad : made;                                          \
+            made = kind[i] == is_gap ? gap : made;                                                             \
+            out[i] = kind[i] == is_bad ? bad : made;                                                           \
         }                                                                                                      \
     }
 
@@ -99,7 +103,7 @@ static inline size_t fl_type_size(int type)
     v = v > high ? high : v;                                  \
     v = v < low ? low : v;
 #define FL_FLOAT_TO_INT(v, wide, d, sum)                                                                 \
-    (!is_number ? no_number : below ? least : above ? most : (d)(sum)((sum)(wide)__builtin_rint(v) + (sum)c->add))
+    (!is_number ? no_number : below ? least : above ? most : (d)(sum)((sum)(wide)__builtin_rint(v) + (sum)add))
 #define FL_FROM_FLOAT(S, s)                                                                                            \
     FL_CONVERT_BODY(S, s, U1, uint8_t, uint8_t, FL_FLOAT_LIMIT, FL_FLOAT_TO_INT(v, int64_t, uint8_t, uint8_t))         \
     FL_CONVERT_BODY(S, s, U2, uint16_t, uint16_t, FL_FLOAT_LIMIT, FL_FLOAT_TO_INT(v, int64_t, uint16_t, uint16_t))     \

@@ -11,7 +11,7 @@ from fastlegacy.errors import UrlError
 from fastlegacy.index.tree import Tree, VirtualFile
 
 if TYPE_CHECKING:
-    from fastlegacy.hdf5.stack import Stack
+    from fastlegacy.index.view import StackLike
 
 __all__ = ["Folder"]
 
@@ -102,7 +102,7 @@ class Folder(Mapping[str, VirtualFile]):
         return self._files
 
     @property
-    def stacks(self) -> tuple[Stack, ...]:
+    def stacks(self) -> tuple[StackLike, ...]:
         """All stacks behind the files, each once."""
         return tuple({id(tree.stack): tree.stack for _, tree in self.trees()}.values())
 

@@ -65,13 +65,15 @@ def side_file(
 ) -> SideFile | None:
     """Return the side file of a key in the user's cache folder, or None where there is to be none.
 
-    See :class:`SideFile` for the parameters.
+    See :class:`SideFile` for the parameters. Where no file is behind the stack, nothing would tell that its pixels
+    have changed: then there is none either.
     """
     folder = cache_folder(environment)
-    if folder is None:
+    found = sources() if folder is not None else ()
+    if folder is None or not found:
         return None
     name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
-    return SideFile(folder / "sizes" / f"{name}.sizes", key, sources())
+    return SideFile(folder / "sizes" / f"{name}.sizes", key, found)
 
 
 def sources_of(paths: Iterable[str]) -> list[Source]:

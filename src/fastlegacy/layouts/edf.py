@@ -28,7 +28,7 @@ class EdfLayout(Layout):
     summary = "ESRF data format"
     readers = ("fabio", "FIT2D", "ImageD11", "pyFAI", "PyMca", "Dioptas")
     dtypes = ALL_DTYPES
-    companions = ("poni", "mask")
+    companions = ("poni",)
 
     def pieces(self, facts: StackFacts, index: int, coded: Coded | None = None) -> tuple[Piece, ...]:
         """Return header and pixels of a frame.

@@ -29,7 +29,7 @@ class NpyLayout(Layout):
     summary = "NumPy array, one file for each frame"
     readers = ("numpy", "fabio")
     dtypes = ALL_DTYPES
-    companions = ("poni", "mask")
+    companions = ("poni",)
 
     def pieces(self, facts: StackFacts, index: int, coded: Coded | None = None) -> tuple[Piece, ...]:
         """Return header and pixels of a frame: an array of shape (ny, nx).

@@ -72,9 +72,8 @@ def classes_of(mask: NDArray[Any]) -> NDArray[np.uint8]:
     if mask.dtype.kind not in "iu":
         masked: NDArray[np.uint8] = (mask != 0).astype(np.uint8)
         return masked
-    classes: NDArray[np.uint8] = np.zeros(mask.shape, np.uint8)
-    classes[mask & np.array(0xFFFE).astype(mask.dtype) != 0] = BAD
-    classes[mask & np.array(1, mask.dtype) != 0] = GAP
+    bits = mask.astype(np.uint16)  # the lowest ones, also of signed and of larger numbers
+    classes: NDArray[np.uint8] = (bits != 0).view(np.uint8) * np.uint8(BAD) - (bits & 1).astype(np.uint8)
     return classes
 
 
@@ -169,7 +168,7 @@ def _planes(context: Context, named: DataUrl, where: str) -> NDArray[Any]:
 
 
 def _one_plane(planes: NDArray[Any], where: str) -> NDArray[Any]:
-    return planes[0] if (planes == planes[0]).all() else _united(list(planes), where)
+    return planes[0] if len(planes) == 1 or (planes == planes[0]).all() else _united(list(planes), where)
 
 
 def _united(masks: list[NDArray[Any]], where: str) -> NDArray[np.uint8]:

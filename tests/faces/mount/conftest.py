@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -22,6 +23,8 @@ from fastlegacy.faces.mount import _refuse, mountinfo
 from fastlegacy.faces.mount.overlay import Overlay
 from fastlegacy.faces.mount.real import Caller, RealFolder
 from fastlegacy.faces.mount.virtual import VirtualEntries
+from fastlegacy.index.folder import Folder
+from fastlegacy.index.tree import Tree
 
 _PROGRAM = Path(__file__).with_name("served.py")
 
@@ -46,10 +49,22 @@ def me() -> Caller:
 @pytest.fixture
 def union(tmp_path: Path, served: ModuleType) -> Iterator[SimpleNamespace]:
     """An overlay over an empty folder, without a mount: ``overlay``, ``folder``, ``fd``."""
-    folder = tmp_path / "demo"
+    with _united(tmp_path / "demo", served.make_tree()) as made:
+        yield made
+
+
+@pytest.fixture
+def nested(tmp_path: Path, served: ModuleType) -> Iterator[SimpleNamespace]:
+    """Like ``union``, with virtual folders: ``img`` and ``deep/pix``."""
+    with _united(tmp_path / "demo", served.make_folder()) as made:
+        yield made
+
+
+@contextmanager
+def _united(folder: Path, root: Tree | Folder) -> Iterator[SimpleNamespace]:
     folder.mkdir()
     fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-    virtual = VirtualEntries(served.make_tree(), url="u", uid=12, gid=34)
+    virtual = VirtualEntries(root, url="u", uid=12, gid=34)
     overlay = Overlay(RealFolder(fd, give_away=False), virtual, new_file_mode=0o640)
     yield SimpleNamespace(overlay=overlay, folder=folder, fd=fd, virtual=virtual)
     os.close(fd)

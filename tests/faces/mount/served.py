@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A tree made from memory, and a program that mounts it: what the tests of the mount serve.
+"""Trees made from memory, and a program that mounts it: what the tests of the mount serve.
 
 Run as a program: ``python served.py FOLDER [JSON of options of mount()]``. It prints ``ready`` when the mount
 answers, and the statistics as JSON at the end.
@@ -15,7 +15,9 @@ import sys
 import numpy as np
 
 from fastlegacy import _core
+from fastlegacy.errors import DecodeError, FastlegacyError
 from fastlegacy.hdf5.stack import Stack
+from fastlegacy.index.folder import Folder
 from fastlegacy.index.tree import Tree
 from fastlegacy.model import Layout, Literal, Piece, Pixels, StackFacts
 from fastlegacy.pixels import Coded
@@ -50,9 +52,14 @@ class MemoryStack:
     """A stack whose pixels are in memory, one chunk a frame; the chunks come by way of Python."""
 
     def __init__(
-        self, frames: int = FRAMES, *, broken: bool = False, url: str = "/data/a, scan.h5::/entry/data"
+        self,
+        frames: int = FRAMES,
+        *,
+        broken: bool = False,
+        url: str = "/data/a, scan.h5::/entry/data",
+        mtime_ns: int = MTIME_NS,
     ) -> None:
-        self.facts = StackFacts(url, (frames, NY, NX), (frames,), np.dtype("<u2"), MTIME_NS)
+        self.facts = StackFacts(url, (frames, NY, NX), (frames,), np.dtype("<u2"), mtime_ns)
         self.broken = broken
         dataset = _core.Dataset(
             url,
@@ -92,23 +99,41 @@ def content(frame: int) -> bytes:
     return HEADER + pixels(frame).tobytes()
 
 
-def make_tree(frames: int = FRAMES, **options: object) -> Tree:
+def make_tree(frames: int = FRAMES, *, broken: bool = False) -> Tree:
     """Return the tree data0001.img, data0002.img and on."""
-    return Tree(MemoryStack(frames, **options), HeaderAndPixels())  # type: ignore[arg-type]
+    return Tree(MemoryStack(frames, broken=broken), HeaderAndPixels())
+
+
+class Measured(Tree):
+    """A tree whose sizes depend on the pixels, as far as a mount can see: one of them cannot be measured."""
+
+    def size_of(self, name: str) -> int:
+        """Return the size of a file."""
+        if name == self.names_by_number.name(BROKEN_FRAME):
+            raise DecodeError("chunk 6 is damaged", file="scan.h5", dataset="/data", frame=BROKEN_FRAME)
+        return super().size_of(name)
+
+
+def make_folder(frames: int = FRAMES, *, broken: bool = False) -> Folder:
+    """Return folders of trees: ``img/data0001.img`` and ``deep/pix/data0001.pix`` and on."""
+    stack = MemoryStack(frames, broken=broken)
+    img: Tree = (Measured if broken else Tree)(stack, HeaderAndPixels())
+    return Folder({"img": img, "deep": Folder({"pix": Tree(stack, PixelsOnly())})})
 
 
 def main() -> None:
     """Mount as the words of the command line say."""
-    from fastlegacy.errors import FastlegacyError
     from fastlegacy.faces.mount.session import mount
 
     logging.basicConfig(level=logging.WARNING, format="%(name)s %(levelname)s %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a late ctrl-c, after the mount's end, is not what is tested
     options = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
+    tree: Tree | Folder
     if "url" in options:
         tree = Tree(Stack(options.pop("url")), HeaderAndPixels())
     else:
-        tree = make_tree(options.pop("frames", FRAMES), broken=options.pop("broken", False))
+        make = make_folder if options.pop("folders", False) else make_tree
+        tree = make(options.pop("frames", FRAMES), broken=options.pop("broken", False))
     try:
         statistics = mount(tree, sys.argv[1], on_ready=lambda: print("ready", flush=True), **options)
     except FastlegacyError as error:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import stat
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
 
@@ -14,14 +15,20 @@ import pytest
 from fastlegacy import _serve
 from fastlegacy.errors import DecodeError, FilterError
 from fastlegacy.faces.mount.operations import Operations
+from fastlegacy.faces.mount.overlay import Overlay
+from fastlegacy.index.tree import Tree
 
 VIRTUAL = "/data0001.img"
 
 
 @pytest.fixture
 def operations(union: SimpleNamespace) -> Operations:
+    return operations_of(union.overlay)
+
+
+def operations_of(overlay: Overlay) -> Operations:
     return Operations(
-        union.overlay,
+        overlay,
         _serve.Handles(),
         lambda: (os.geteuid(), os.getegid(), os.getpid()),
         kernel_checks=True,
@@ -104,6 +111,63 @@ def test_listing(operations: Operations, union: SimpleNamespace, served: ModuleT
     assert {offset for _, _, offset in entries} == {0}
     assert entries[0][1]["st_ino"] == union.folder.stat().st_ino
     assert operations._folders == {}
+
+
+def test_a_virtual_folder_is_listed(nested: SimpleNamespace, served: ModuleType) -> None:
+    operations = operations_of(nested.overlay)
+    handle = operations("opendir", "/deep")
+    operations("fsyncdir", None, 0, handle)
+    entries = {name: attributes for name, attributes, _ in operations("readdir", None, handle)}
+    assert set(entries) == {".", "..", "pix"}
+    for name, path in ((".", "/deep"), ("pix", "/deep/pix")):
+        found = operations("getattr", path)
+        assert entries[name] == {"st_mode": stat.S_IFDIR, "st_ino": found["st_ino"]}
+    operations("mkdir", "/deep/new", 0o755)
+    assert "new" in [name for name, _, _ in operations("readdir", None, handle)], "rewinddir shows what is new"
+    operations("fsyncdir", None, 0, handle)
+    operations("releasedir", None, handle)
+    assert operations._folders == {}
+
+
+def test_folders_that_are_open_at_once_are_not_mixed_up(nested: SimpleNamespace) -> None:
+    operations = operations_of(nested.overlay)
+    (nested.folder / "img").mkdir()
+    handles = {path: operations("opendir", path) for path in ("/", "/img", "/deep", "/deep/pix", "/img")}
+    assert len(set(handles.values())) == len(handles)
+    counts = {path: len(operations("readdir", None, handle)) for path, handle in handles.items()}
+    assert counts == {"/": 4, "/img": 14, "/deep": 3, "/deep/pix": 14}
+
+
+def test_a_file_that_cannot_be_measured_is_one_line_of_the_log(
+    operations: Operations, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, served: ModuleType
+) -> None:
+    size_of = Tree.size_of
+
+    def measured(tree: Tree, name: str) -> int:
+        if name == VIRTUAL[1:]:
+            raise DecodeError("chunk 0 is damaged", file="scan.h5", dataset="/x", frame=0)
+        return size_of(tree, name)
+
+    monkeypatch.setattr(Tree, "size_of", measured)
+    for _ in range(3):
+        with pytest.raises(OSError, match="damaged") as caught:
+            operations("getattr", VIRTUAL)
+        assert caught.value.errno == errno.EIO
+    assert [record.getMessage() for record in caplog.records] == [
+        f"getattr of {VIRTUAL}: scan.h5::/x frame 0: chunk 0 is damaged"
+    ]
+    assert operations("getattr", "/data0002.img")["st_size"] == len(served.content(1))
+    assert VIRTUAL[1:] in [name for name, _, _ in operations("readdir", None, operations("opendir", "/"))]
+
+
+def test_the_size_of_an_open_file_is_not_measured_again(
+    operations: Operations, virtual: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, served: ModuleType
+) -> None:
+    def fail(*_: object) -> int:
+        raise AssertionError("it was measured")
+
+    monkeypatch.setattr(Tree, "size_of", fail)
+    assert operations("getattr", None, virtual)["st_size"] == len(served.content(0))
 
 
 def test_every_change_reaches_the_folder(operations: Operations, union: SimpleNamespace) -> None:

@@ -62,3 +62,31 @@ def test_inode_numbers(served: ModuleType) -> None:
     assert max(numbers) < 2**32, "stat() of a 32-bit program would fail"
     four_digits = numbers[:9999]
     assert len(set(four_digits)) == len(four_digits)
+
+
+def test_inode_numbers_of_folders(served: ModuleType) -> None:
+    entries = VirtualEntries(served.make_folder(), url="a", uid=0, gid=0)
+    flat = VirtualEntries(served.make_tree(), url="a", uid=0, gid=0)
+    assert flat.inode("/data0001.img") == entries.inode("/data0001.img"), "what is shown beside it does not matter"
+    paths = ["/img", "/deep", "/deep/pix"]
+    for folder in paths:
+        found = {name: inode for name, _, inode in entries.entries(folder)}
+        assert found == {name: entries.inode(f"{folder}/{name}") for name in found}
+        assert found
+    numbers = [entries.inode(path) for path in [*paths, *(f"/img/{name}" for name in served.make_tree())]]
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_folders_have_no_file_attributes_and_files_no_folder_attributes(served: ModuleType) -> None:
+    entries = VirtualEntries(served.make_folder(), url="a", uid=0, gid=0)
+    for path in ("/", "/img", "/deep", "/deep/pix"):
+        assert entries.is_folder(path)
+        assert entries.folder_attributes(path)
+        assert entries.attributes(path) is None
+        assert path not in entries
+    for path in ("/img/data0001.img", "/nothing", "/img/nothing", "/img/"):
+        assert not entries.is_folder(path)
+        assert entries.folder_attributes(path) is None
+        assert not list(entries.entries(path))
+        assert entries.folders_in(path) == 0
+    assert [entries.folders_in(path) for path in ("/", "/img", "/deep")] == [2, 0, 1]

@@ -126,7 +126,7 @@ def _options(layout: Layout) -> list[tuple[str, str, str]]:
 
 
 def markdown(layouts: Iterable[Layout]) -> str:
-    """Return the reference of formats: a table of all, and a section for each."""
+    """Return the reference of formats: a table of all, the programs that read them, and a section for each format."""
     layouts = list(layouts)
     head = "| format | suffix | one file for | size | made from | what it is |\n|---|---|---|---|---|---|\n"
     rows = "".join(
@@ -134,7 +134,16 @@ def markdown(layouts: Iterable[Layout]) -> str:
         f"| {layout.summary} |\n"
         for layout, facts in ((layout, FormatFacts.of(layout)) for layout in layouts)
     )
-    return head + rows + "".join(_section(layout) for layout in layouts)
+    return head + rows + _programs(layouts) + "".join(_section(layout) for layout in layouts)
+
+
+def _programs(layouts: Iterable[Layout]) -> str:
+    readers: dict[str, list[str]] = {}
+    for layout in layouts:
+        for program in layout.readers:
+            readers.setdefault(program, []).append(f"`{layout.name}`")
+    rows = [f"| {program} | {', '.join(readers[program])} |\n" for program in sorted(readers, key=str.casefold)]
+    return "\n| program | reads |\n|---|---|\n" + "".join(rows)
 
 
 def _section(layout: Layout) -> str:

@@ -108,7 +108,7 @@ class Operations:
         try:
             return getattr(self, operation)(*arguments)
         except FastlegacyError as error:
-            self._tell(f"{operation}: {error}")
+            self._tell(operation, arguments, error)
             raise OSError(error.errno, str(error)) from error
         except OSError as error:
             if error.errno is not None and error.errno > 0:
@@ -119,8 +119,10 @@ class Operations:
         finally:
             self.counters.add(operation, time.perf_counter_ns() - start)
 
-    def _tell(self, message: str) -> None:
+    def _tell(self, operation: str, arguments: tuple[Any, ...], error: FastlegacyError) -> None:
         # once: a file that cannot be measured is asked for with each listing, and its error is the same each time
+        of = f" of {arguments[0]}" if arguments and isinstance(arguments[0], str) else ""
+        message = f"{operation}{of}: {error}"
         if message not in self._told and len(self._told) < _TOLD_MAX:
             self._told.add(message)
             _log.error("%s", message)

@@ -175,8 +175,8 @@ class RealFolder:
         made: list[str] = []
         try:
             for folder in _folders_above(path):
-                if self._make_inheriting(folder):
-                    made.append(folder)
+                if not self.exists(folder):
+                    self._make_inheriting(folder, made)
             yield
         except BaseException:
             with suppress(OSError):  # somebody has put something into one of them meanwhile
@@ -255,20 +255,20 @@ class RealFolder:
             if self._libc.utimensat(folder, os.fsencode(name), times, _AT_SYMLINK_NOFOLLOW) != 0:
                 raise failure(ctypes.get_errno(), path)
 
-    def _make_inheriting(self, path: str) -> bool:
+    def _make_inheriting(self, path: str, made: list[str]) -> None:
         like = self.inherited(path)
         with self._parent(path) as (folder, name):
             try:
                 os.mkdir(name, 0o700, dir_fd=folder)
             except FileExistsError:
-                return False
+                return
+            made.append(path)
             # as in _give: a file system without owners or permissions decides by itself
             if self._give_away:
                 with suppress(PermissionError):
                     os.chown(name, like["st_uid"], like["st_gid"], dir_fd=folder, follow_symlinks=False)
             with suppress(PermissionError):
                 _chmod(folder, name, like["st_mode"])
-        return True
 
     def _give(self, folder: int, name: str, caller: Caller, mode: int) -> None:
         if not self._give_away or caller == (os.geteuid(), os.getegid()):

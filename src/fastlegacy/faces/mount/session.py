@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fastlegacy.errors import FastlegacyError, MountError
 from fastlegacy.faces.mount import _refuse
@@ -95,7 +95,7 @@ def mount(
             _refuse.signals_for_libfuse() as ignore_signals,
             _many_open_files(),
             (renamed if rename else covered)(places) as dirfd,
-            _redirected(root.stacks, places.folder, dirfd),
+            _redirected(cast("tuple[Stack, ...]", root.stacks), places.folder, dirfd),
             _no_umask() as umask,
         ):
             try:
