@@ -41,7 +41,7 @@ def test_packages_hold_a_docstring_only(path):
     assert len(module.body) == 1
 
 
-@pytest.mark.parametrize("room", ["layouts", "testing"])
+@pytest.mark.parametrize("room", ["companions", "layouts", "testing"])
 def test_rooms_that_touch_no_pixel_do_not_import_the_kernels(room):
     # import-linter reads Python only, and does not see a compiled module
     kernels = re.compile(r"\b_(core|codec|serve|encode)\b")

@@ -91,9 +91,8 @@ class Tree(Mapping[str, "VirtualFile"]):
         self._extras: dict[str, bytes] = {}
         self._digests: dict[int, bytes] = {}
         self._size = self._checked_size(count) if self._code is None else self._constant
-        self._sizes = Sizes(
-            self._measure, self.facts.shape[0], what=f"the {layout.name} files of {self.facts.url}", side_file=side_file
-        )
+        what = f"the {layout.name} files of {self.facts.url}"
+        self._sizes = Sizes(self._measure, self.facts.shape[0], what=what, side_file=side_file)
 
     def __repr__(self) -> str:
         return f"<Tree of {len(self.names_by_number)} {self.layout.name} files of {self.facts.url}>"

@@ -44,6 +44,12 @@ class StackLike(Protocol):
     def signature(self) -> list[tuple[str, int, int, int]]:
         """Path, size, mtime_ns and inode of every HDF5 file behind it, as they were when it was opened."""
 
+    def redirect(self, prefix: str, replacement: str) -> None:
+        """Open files below a folder by another path to it from now on."""
+
+    def end_redirect(self, prefix: str) -> None:
+        """Open files below a folder by their own paths again."""
+
 
 class View:
     """A stack as its files show it.

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from fastlegacy.errors import FastlegacyError, MountError
 from fastlegacy.faces.mount import _refuse
@@ -30,7 +30,7 @@ from fastlegacy.faces.mount.watch import Watch
 from fastlegacy.index.folder import Folder
 
 if TYPE_CHECKING:
-    from fastlegacy.hdf5.stack import Stack
+    from fastlegacy.index.view import StackLike
     from fastlegacy.index.tree import Tree
 
 __all__ = ["mount"]
@@ -95,7 +95,7 @@ def mount(
             _refuse.signals_for_libfuse() as ignore_signals,
             _many_open_files(),
             (renamed if rename else covered)(places) as dirfd,
-            _redirected(cast("tuple[Stack, ...]", root.stacks), places.folder, dirfd),
+            _redirected(root.stacks, places.folder, dirfd),
             _no_umask() as umask,
         ):
             try:
@@ -179,7 +179,7 @@ class _Server:
 
 
 @contextmanager
-def _redirected(stacks: Iterable[Stack], folder: str, dirfd: int) -> Iterator[None]:
+def _redirected(stacks: Iterable[StackLike], folder: str, dirfd: int) -> Iterator[None]:
     """Let files of the stacks that lie in the folder be read past the mount: through it they would wait for us."""
     with ExitStack() as ends:
         for stack in stacks:
