@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def make_stack(measuring: bool, tmp_path_factory: pytest.TempPathFactory) -> Cal
     """Return a function that gives the url of a stack of frames of a dtype, bitshuffle+LZ4."""
     folder = tmp_path_factory.mktemp("stacks")
 
+    @cache
     def make(dtype: str) -> str:
         path = folder / f"{dtype}.h5"
         frames = detector_frames(4, EIGER_4M if measuring else (300, 260), dtype)

@@ -36,6 +36,8 @@ class Geometry:
     ----------
     start_deg, step_deg : float or None
         Rotation angle at the start of frame 0, and its change from frame to frame, degrees.
+    angles_deg : tuple of float or None
+        Rotation angle at the start of each frame, where they were recorded one by one; it goes before start and step.
     exposure_s : float or None
         Exposure time of one frame, seconds.
     wavelength_angstrom, distance_m : float or None
@@ -82,12 +84,19 @@ class Geometry:
     period_s: float | None = None
     title: str | None = None
     start_time: str | None = None
+    angles_deg: tuple[float, ...] | None = None
     motors: Mapping[str, float | Sequence[float]] = field(default_factory=dict)
     counters: Mapping[str, float | Sequence[float]] = field(default_factory=dict)
     origin: Mapping[str, str] = field(default_factory=dict)
 
     def angle_deg(self, frame: int) -> float | None:
-        """Rotation angle at the start of a frame, degrees; None where start or step is not known."""
+        """Rotation angle at the start of a frame, degrees; None where it is not known.
+
+        One more than the last frame is possible: where the last one ends.
+        """
+        if self.angles_deg is not None:
+            last = len(self.angles_deg) - 1
+            return self.angles_deg[frame] if frame <= last else self.angles_deg[last] + (self.step_deg or 0.0)
         if self.start_deg is None or self.step_deg is None:
             return None
         return self.start_deg + frame * self.step_deg
