@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""A whole scan read as EDF files: through fastlegacy's mount, through the rival's, and from real files.
+"""A whole scan read as EDF files: through fastlegacy's mount, through the rival's, and from real files; and as CBF.
 
 *cold*: a fresh mount for each round, so that neither its caches nor the kernel's page cache know a frame; the HDF5
 files themselves are in the page cache. Real files: written out before, and dropped from the page cache.
 *warm*: the same reads once more.
+
+The size of a CBF file is what ``stat`` has to decode the frame for, unless an older mount has left it in the user's
+cache folder ("sizes known").
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +41,11 @@ def command(who: str, url: str, folder: Path) -> list[str]:
     return mount_command(url, folder, "--format", "edf")
 
 
-def read_all(folder: Path) -> int:
+def read_all(folder: Path, suffix: str = "edf") -> int:
     """Read every file from its first byte to its last, as a legacy program does; return the number of bytes."""
     total = 0
     buffer = bytearray()
-    for path in sorted(folder.glob("data*.edf")):
+    for path in sorted(folder.glob(f"data*.{suffix}")):
         with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             if len(buffer) < size:
@@ -51,6 +55,15 @@ def read_all(folder: Path) -> int:
                 view = view[step:]
                 total += step
     return total
+
+
+def read_headers(folder: Path, suffix: str) -> int:
+    """Read the first KiB of every file, as programs do that look through a folder; return the number of files."""
+    paths = sorted(folder.glob(f"data*.{suffix}"))
+    for path in paths:
+        with open(path, "rb", buffering=0) as file:
+            assert len(file.read(1024)) == 1024
+    return len(paths)
 
 
 def drop_from_page_cache(paths: Iterable[Path]) -> None:
@@ -121,3 +134,52 @@ def test_real_files_warm(benchmark: Any, note: Note, real_files: Path, size: int
     note("whole scan, warm", "uncompressed files", size)
     assert read_all(real_files) > size
     benchmark.pedantic(read_all, (real_files,), rounds=ROUNDS)
+
+
+@pytest.fixture
+def side_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder where mounts remember sizes."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("FASTLEGACY_CACHE", str(folder))
+    return folder
+
+
+@contextmanager
+def remounting(scan: str, work: Path, side_files: Path, suffix: str, known: bool) -> Iterator[Callable[[], None]]:
+    """Yield a function that mounts anew, with or without the sizes of an older mount."""
+    command = mount_command(scan, work, "--format", suffix, "--companions", "none")
+    with mounted(command, work):
+        assert all(path.stat().st_size for path in work.iterdir())
+    with ExitStack() as current:
+
+        def remount() -> None:
+            current.close()
+            if not known:
+                shutil.rmtree(side_files, ignore_errors=True)
+            current.enter_context(mounted(command, work))
+
+        yield remount
+
+
+@pytest.mark.parametrize(
+    ("who", "suffix", "known"), [("fastlegacy", "cbf", False), ("CBF, sizes known", "cbf", True), ("EDF", "edf", False)]
+)
+def test_cbf_cold(
+    benchmark: Any, note: Note, scan: str, work: Path, side_files: Path, size: int, who: str, suffix: str, known: bool
+) -> None:
+    """The first read after mounting, with ``stat`` before it."""
+    note("whole scan as CBF, cold", who, size)
+    with remounting(scan, work, side_files, suffix, known) as remount:
+        total = benchmark.pedantic(read_all, (work, suffix), setup=remount, rounds=ROUNDS)
+        assert total == sum(path.stat().st_size for path in work.iterdir())
+
+
+@pytest.mark.parametrize(("who", "suffix"), [("fastlegacy", "cbf"), ("EDF", "edf")])
+def test_cbf_headers(
+    benchmark: Any, note: Note, scan: str, work: Path, side_files: Path, who: str, suffix: str
+) -> None:
+    """Open, 1 KiB, close: of all files, whose sizes are known."""
+    note("headers of all CBF files", who, 0)
+    with remounting(scan, work, side_files, suffix, known=True) as remount:
+        found = benchmark.pedantic(read_headers, (work, suffix), setup=remount, rounds=ROUNDS)
+        assert found == len(list(work.iterdir()))

@@ -24,7 +24,7 @@ cdef object exception(const fl_error *e, str place):
     if e.code == FL_NOMEM:
         return MemoryError(f"{place}: {message}")
     if e.code == FL_BEYOND:
-        return LayoutError(message, **where, hint="clip such pixels (saturate), or choose a format with larger numbers")
+        return LayoutError(message, **where, hint="clip such pixels (--saturate clip), or choose a format with larger numbers")
     if e.code in (FL_SHORT, FL_SYSTEM, FL_CHANGED, FL_RESIZED):
         hint = "open the stack again" if e.code in (FL_CHANGED, FL_RESIZED) else "check the file, or copy it again from its source"
         return SourceError(message, **where, hint=hint)

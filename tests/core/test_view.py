@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Frames in a form, against the NumPy twin: every type into every type, masks, limits, squares, turns, places, ranges."""
+"""Frames in a form, against the NumPy twin: types, masks, limits, squares, turns, places, ranges."""
 
 from __future__ import annotations
 

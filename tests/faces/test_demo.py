@@ -17,7 +17,7 @@ def test_through_a_mount(capsys):
         pytest.skip(reason)
     assert demo(3) == 0
     out = capsys.readouterr().out
-    assert "3 of 3, every byte" in out
+    assert "3 of 3, every pixel of both" in out
     assert "kept" in out
 
 
@@ -26,16 +26,17 @@ def test_through_the_library_where_nothing_can_be_mounted(capsys, monkeypatch):
     assert demo(2) == 0
     out = capsys.readouterr().out
     assert "there is no FUSE in this test: nothing can be mounted here" in out
-    assert "2 of 2, every byte" in out
+    assert "2 of 2, every pixel of both" in out
 
 
-def test_a_wrong_byte_is_found(capsys, monkeypatch):
+@pytest.mark.parametrize(("path", "at"), [("edf/data0002.edf", -1), ("cbf/data0002.cbf", 40_000)])
+def test_a_wrong_byte_is_found(capsys, monkeypatch, path, at):
     from fastlegacy.faces import library
 
     class Wrong:
         def __getitem__(self, name):
             data = bytearray(self.tree[name].read())
-            data[-1] ^= name == "data0002.edf"
+            data[at] ^= name == path
             self.data = bytes(data)
             return self
 
@@ -52,5 +53,5 @@ def test_a_wrong_byte_is_found(capsys, monkeypatch):
     monkeypatch.setattr(module, "reason_for_no_mount", lambda: "no FUSE")
     assert demo(2) == 1
     out = capsys.readouterr().out
-    assert "frame 1 differs" in out
+    assert f"frame 1 differs from what h5py reads: {path[:3]}\n" in out
     assert "1 of 2" in out

@@ -2,16 +2,20 @@
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fastlegacy.errors import UrlError
 from fastlegacy.index.folder import Folder
+from fastlegacy.index.sidecar import SideFile
 from fastlegacy.index.tree import Tree
+from fastlegacy.layouts.cbf import LAYOUT as CBF
 from fastlegacy.layouts.edf import LAYOUT as EDF
 from fastlegacy.layouts.npy import LAYOUT as NPY
 from fastlegacy.layouts.npy_stack import LAYOUT as NPY_STACK
+from fastlegacy.layouts.sfrm import LAYOUT as SFRM
 
 
 @pytest.fixture
@@ -146,3 +150,17 @@ def test_a_million_files_take_no_memory(stack: Any) -> None:
     assert all(f"a/edf/data{i:04d}.edf" in folder for i in range(1, 5000))
     assert tracemalloc.get_traced_memory()[1] < 100_000
     tracemalloc.stop()
+
+
+def test_closing_a_folder_remembers_the_sizes_of_all_trees(stack: Any, tmp_path: Path) -> None:
+    paths = [tmp_path / "cbf.sizes", tmp_path / "sfrm.sizes"]
+    cbf, sfrm = (
+        Tree(stack, layout, side_file=SideFile(path, "key", ()))
+        for layout, path in zip((CBF, SFRM), paths, strict=True)
+    )
+    folder = Folder({"a": Folder({"b": cbf})}, files=sfrm)
+    for path in ("a/b/data0001.cbf", "data0001.sfrm"):
+        assert folder.size_of(path) == len(folder[path].read())
+    assert not any(path.exists() for path in paths)
+    folder.close()
+    assert all(path.exists() for path in paths)

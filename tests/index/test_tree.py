@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
+import gc
 import tracemalloc
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import md5
@@ -12,6 +14,7 @@ from fastlegacy.errors import LayoutError, UrlError
 from fastlegacy.index.tree import Tree
 from fastlegacy.model import CodedPixels, Geometry, Layout, Literal, Option, Padding, Piece, Pixels, StackFacts
 from fastlegacy.pixels import Code, Coded, Form
+from fastlegacy.registry import plugins
 
 
 @dataclass
@@ -116,6 +119,36 @@ def test_what_does_not_fit_shows_when_the_tree_is_made(pixel_stack: Callable[...
 
     with pytest.raises(LayoutError, match="frame 3"):
         Tree(pixel_stack(geometry=Geometry(start_deg=0.0, step_deg=1e12)), LAYOUT)
+
+
+@pytest.mark.parametrize(
+    ("format", "geometry", "fault"),
+    [
+        ("cbf", Geometry(distance_m=-1.0), "distance_mm cannot be -1000"),
+        ("cbf", Geometry(start_deg=0.0, step_deg=1e12), "frame 3"),
+        ("sfrm", Geometry(pixel_x_m=1e-4, pixel_y_m=2e-4), "not square"),
+    ],
+)
+def test_what_does_not_fit_before_encoded_pixels_shows_as_early(
+    pixel_stack: Callable[..., Any], format: str, geometry: Geometry, fault: str
+) -> None:
+    stack = pixel_stack(geometry=geometry)
+    with pytest.raises(LayoutError, match=fault):
+        Tree(stack, plugins("fastlegacy.layouts", "LAYOUT")[format])
+    assert stack.prepared == []
+
+
+@pytest.mark.parametrize("layout", [Framed(), Squeezed()])
+def test_pixels_go_with_the_last_who_has_them_and_not_some_time_later(
+    pixel_stack: Callable[..., Any], layout: Layout
+) -> None:
+    tree = Tree(pixel_stack(), layout)
+    next(iter(tree.values())).read()
+    view = weakref.ref(tree.view)
+    gc.disable()
+    del tree
+    assert view() is None
+    gc.enable()
 
 
 def test_a_million_files_take_no_memory(pixel_stack: Callable[..., Any]) -> None:

@@ -20,6 +20,7 @@ from fastlegacy.pixels import Coded
 
 DIALS = shutil.which("dials.import")
 CIF2CBF = shutil.which("cif2cbf")
+pytestmark = pytest.mark.programs
 needs_dials = pytest.mark.skipif(DIALS is None, reason="DIALS is not installed")
 needs_cbflib = pytest.mark.skipif(CIF2CBF is None, reason="CBFlib is not installed")
 

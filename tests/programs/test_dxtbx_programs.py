@@ -27,7 +27,10 @@ from ..whole_files import file_bytes
 PYTHON = "/usr/bin/python3"
 DIALS_IMPORT = Path("/usr/bin/dials.import")
 
-pytestmark = pytest.mark.skipif(not DIALS_IMPORT.exists(), reason="DIALS of the system is not installed")
+pytestmark = [
+    pytest.mark.programs,
+    pytest.mark.skipif(not DIALS_IMPORT.exists(), reason="DIALS of the system is not installed"),
+]
 
 READER = """
 import json, sys

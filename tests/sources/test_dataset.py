@@ -15,7 +15,7 @@ FRAMES = counting_frames(4, (20, 30), "u2")
 
 
 def found(path):
-    return [name for name, _ in SOURCE.find(Context(), str(path))]
+    return [found.path for found in SOURCE.find(Context(), str(path))]
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ class CrysalisFiles:
     name = "crysalis"
     summary = "parameters, sweeps and bad pixels for CrysAlisPro (.par, .run, .ccd, .set)"
     readers = ("CrysAlisPro", "fabio", "cryio")
+    warns = True
 
     def missing(self, scene: Scene) -> tuple[str, ...]:
         """Return what nobody said."""

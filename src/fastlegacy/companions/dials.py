@@ -25,6 +25,7 @@ class DialsImport:
     name = "dials"
     summary = "geometry for DIALS (dials.import dials.phil)"
     readers = ("DIALS",)
+    warns = False
 
     def missing(self, scene: Scene) -> tuple[str, ...]:
         """Return what nobody said."""

@@ -25,6 +25,7 @@ class MaskFiles:
     name = "mask"
     summary = "mask of the frames as EDF and NPY, 1 where a pixel is not to be used"
     readers = ("pyFAI", "Dioptas", "silx", "fabio", "numpy")
+    warns = False
 
     def missing(self, scene: Scene) -> tuple[str, ...]:
         """Return what nobody said."""

@@ -23,6 +23,7 @@ class PoniFile:
     name = "poni"
     summary = "geometry for pyFAI (.poni)"
     readers = ("pyFAI", "Dioptas")
+    warns = False
 
     def missing(self, scene: Scene) -> tuple[str, ...]:
         """Return what nobody said."""

@@ -81,11 +81,14 @@ class Companion(Protocol):
         One line: what it is.
     readers : tuple of str
         Programs that read it.
+    warns : bool
+        Frames beside which it cannot be made have headers with neutral values, which is worth a warning.
     """
 
     name: str
     summary: str
     readers: tuple[str, ...]
+    warns: bool
 
     def missing(self, scene: Scene) -> tuple[str, ...]:
         """Return what nobody said and the files cannot be without, in the user's words; empty: they can be made."""

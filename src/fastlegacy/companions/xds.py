@@ -37,6 +37,7 @@ class XdsInput:
     name = "xds"
     summary = "XDS.INP"
     readers = ("XDS", "XDSGUI")
+    warns = True
 
     def missing(self, scene: Scene) -> tuple[str, ...]:
         """Return what nobody said."""

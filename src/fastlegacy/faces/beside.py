@@ -90,7 +90,10 @@ def _add(tree: Tree, scene: Scene, name: str) -> bool:
         return False
     missing = companion.missing(scene)
     if missing:
-        _log.info("%s: no files of %s, because nobody said: %s", tree.facts.url, name, ", ".join(missing))
+        text = "no %s beside the %s files, because nobody said: %s"
+        if companion.warns:
+            text += ". Their headers have neutral values for it"
+        _log.log(logging.WARNING if companion.warns else logging.INFO, text, name, tree.layout.name, ", ".join(missing))
         return False
     tree.add(companion.files(scene))
     return True

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fastlegacy import _core
 from fastlegacy.errors import MountError, NotAStackError, SourceError, UrlError
+from fastlegacy.hdf5.blocks import Block, join
 from fastlegacy.hdf5.files import Context, default_context, stat_source
 from fastlegacy.hdf5.mapping import Box, compose, select
 from fastlegacy.hdf5.url import DataUrl, Selection, parse_url
@@ -44,6 +45,10 @@ class Stack(Sequence[Frame]):
         value for their pixels as HDF5 does.
     context : Context, optional
         Cache and files to share; by default those of the process.
+    geometry : Geometry, optional
+        What is known of the experiment.
+    blocks : sequence of Block, optional
+        Datasets that follow one another, where the url names the group that they are in.
 
     Raises
     ------
@@ -60,6 +65,8 @@ class Stack(Sequence[Frame]):
         The kernels' view.
     missing_sources : tuple of str
         With ``missing="fill"``: what is missing, one sentence each.
+    stored_shape : tuple of int
+        Of the dataset, before the url's slice.
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class Stack(Sequence[Frame]):
         missing: Missing = "error",
         context: Context | None = None,
         geometry: Geometry | None = None,
+        blocks: Sequence[Block] = (),
     ) -> None:
         named = url if isinstance(url, DataUrl) else parse_url(url, dataset)
         if named.dataset is None:
@@ -80,9 +88,16 @@ class Stack(Sequence[Frame]):
         self._missing: Missing = missing
         self._context = context or default_context()
         self._closed = False
+        self._blocks = tuple(blocks)
         with self._context.no_h5_left():
-            resolved = Resolver(self._context, missing).resolve(self._url.file, named.dataset)
+            resolver = Resolver(self._context, missing)
+            if blocks:
+                resolved = join(resolver, self._url.file, named.dataset, blocks)
+            else:
+                resolved = resolver.resolve(self._url.file, named.dataset)
         self.missing_sources: tuple[str, ...] = resolved.missing
+        self.stored_shape = resolved.shape
+        self._frames_path = resolved.path
         view = _view(resolved, self._url)
         self.parts = [part for part in (_through(view, part) for part in resolved.parts) if part is not None]
         shape = tuple(axis.length for axis in view.axes)
@@ -118,6 +133,19 @@ class Stack(Sequence[Frame]):
     def geometry(self) -> Geometry:
         """What is known of the experiment."""
         return self.facts.geometry
+
+    @property
+    def frames_url(self) -> DataUrl:
+        """The url of a dataset with frames of this stack: where a detector's mask is looked for.
+
+        That is the stack's own, or for blocks that of the first one which is there, with the slice of rows and columns.
+        """
+        if not self._blocks:
+            return self._url
+        items = _expand(self._url.selection or (), len(self.stored_shape))[-2:]
+        rows_and_columns = tuple(item for item in items if isinstance(item, slice))
+        selection = (..., *rows_and_columns) if self._url.selection and len(rows_and_columns) == 2 else None
+        return DataUrl(self._url.file, self._frames_path, selection)
 
     def with_geometry(self, geometry: Geometry) -> Stack:
         """The same stack with other facts for the headers; it shares everything else."""
@@ -287,11 +315,11 @@ class Stack(Sequence[Frame]):
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self._url, self._missing, self.geometry)
+        return _reopen, (self._url, self._missing, self.geometry, self._blocks)
 
 
-def _reopen(url: DataUrl, missing: Missing, geometry: Geometry) -> Stack:
-    return Stack(url, missing=missing, geometry=geometry)
+def _reopen(url: DataUrl, missing: Missing, geometry: Geometry, blocks: tuple[Block, ...] = ()) -> Stack:
+    return Stack(url, missing=missing, geometry=geometry, blocks=blocks)
 
 
 def _signature(file: str, path: str) -> tuple[str, int, int, int]:

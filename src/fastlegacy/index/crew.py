@@ -29,13 +29,10 @@ class Crew:
     ----------
     threads : int
         At most so many; 0: jobs are dropped.
-    rest : callable
-        What a thread does when it ends because there was nothing to do for some seconds.
     """
 
-    def __init__(self, threads: int, rest: Job) -> None:
+    def __init__(self, threads: int) -> None:
         self._limit = threads
-        self._rest = rest
         self._condition = threading.Condition()
         self._jobs: deque[Job] = deque()
         self._threads: set[threading.Thread] = set()
@@ -43,15 +40,22 @@ class Crew:
         self._working = self._idle = 0
         self._stopped = False
 
-    def add(self, jobs: Iterable[Job]) -> None:
-        """Take jobs, and start threads as needed. After :meth:`stop` they are dropped."""
+    def add(self, jobs: Iterable[Job], rest: Job | None = None) -> None:
+        """Take jobs, and start threads as needed. After :meth:`stop` they are dropped.
+
+        Parameters
+        ----------
+        jobs : iterable of callable
+        rest : callable, optional
+            What a thread that is started for them does when it ends because there was nothing to do for some seconds.
+        """
         with self._condition:
             if self._stopped or not self._limit:
                 return
             self._jobs.extend(jobs)
             self._condition.notify(len(self._jobs))
             for _ in range(min(self._limit - self._working, len(self._jobs) - self._idle)):
-                if not self._started():
+                if not self._started(rest):
                     return
 
     def stop(self, patience_s: float) -> None:
@@ -65,8 +69,9 @@ class Crew:
         for thread in threads:
             thread.join(max(0.0, end - time.monotonic()))
 
-    def _started(self) -> bool:
-        thread = threading.Thread(target=self._run, name="fastlegacy-sizes", daemon=True)
+    def _started(self, rest: Job | None) -> bool:
+        # the thread has it and not the crew, whose owner would be in a ring with it, and be there for much longer
+        thread = threading.Thread(target=self._run, args=(rest,), name="fastlegacy-sizes", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:
@@ -77,12 +82,12 @@ class Crew:
         self._working += 1
         return True
 
-    def _run(self) -> None:
+    def _run(self, rest: Job | None) -> None:
         try:
             while (job := self._next()) is not None:
                 _do(job)
-            if not self._stopped:
-                _do(self._rest)
+            if rest is not None and not self._stopped:
+                _do(rest)
         finally:
             with self._condition:
                 self._threads.discard(threading.current_thread())

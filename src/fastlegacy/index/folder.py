@@ -126,6 +126,11 @@ class Folder(Mapping[str, VirtualFile]):
             for path, tree in child.trees():
                 yield f"{name}/{path}" if path else name, tree
 
+    def close(self) -> None:
+        """Close all trees: stop what measures sizes ahead, and remember them."""
+        for _, tree in self.trees():
+            tree.close()
+
     def find(self, path: str) -> tuple[Tree, str] | None:
         """Return the tree that holds a file, and the file's name in it; None if there is no such file."""
         above, slash, name = path.rpartition("/")

@@ -105,7 +105,7 @@ class Sizes:
             else:
                 todo = [other for other in here.ahead.ask(frame) if not table.has(other) and other not in here.jobs]
                 if todo:
-                    here.crew.add(partial(self._measure_ahead, here, other) for other in todo)
+                    here.crew.add((partial(self._measure_ahead, here, other) for other in todo), self._save)
         if text:
             _log.info("%s", text)
         return self._waited(here, frame) if coded is None else coded
@@ -169,7 +169,7 @@ class Sizes:
         pid = os.getpid()
         here = self._processes.get(pid)
         if here is None:
-            new = _Process(self._frames, self._what, self._threads, self._save)
+            new = _Process(self._frames, self._what, self._threads)
             here = self._processes.setdefault(pid, new)
         return here
 
@@ -248,7 +248,7 @@ class Sizes:
     def _save_sometimes(self, here: _Process) -> None:
         # not by the caller, who would wait for a disk
         if self._is_time_to_save(here):
-            here.crew.add([self._save])
+            here.crew.add([self._save], self._save)
 
     def _save(self) -> None:
         if self._side_file is None:
@@ -282,12 +282,12 @@ class _Job:
 class _Process:
     """What a child process cannot use of its parent's."""
 
-    def __init__(self, frames: int, what: str, threads: int, save: Callable[[], None]) -> None:
+    def __init__(self, frames: int, what: str, threads: int) -> None:
         self.lock = threading.Lock()
         self.saving = threading.Lock()
         self.jobs: dict[int, _Job] = {}
         self.ahead = Ahead(frames)
-        self.crew = Crew(threads, save)
+        self.crew = Crew(threads)
         self.progress = _Progress(what, frames)
 
 

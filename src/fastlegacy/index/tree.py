@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastlegacy._view import PieceFile
@@ -78,7 +79,6 @@ class Tree(Mapping[str, "VirtualFile"]):
         self.layout = layout
         self.facts = self.view.facts_for(_completed(layout, options or {}))
         self._code = layout.code(self.facts)
-        self._constant = layout.constant_size(self.facts) if self._code else None
         count = self.facts.shape[0] if layout.per_frame else 1
         self.names_by_number = Names(
             layout.stem(self.facts, stem) if layout.per_frame else stem,
@@ -90,9 +90,11 @@ class Tree(Mapping[str, "VirtualFile"]):
         )
         self._extras: dict[str, bytes] = {}
         self._digests: dict[int, bytes] = {}
-        self._size = self._checked_size(count) if self._code is None else self._constant
+        self._size = self._checked_size(count)
         what = f"the {layout.name} files of {self.facts.url}"
-        self._sizes = Sizes(self._measure, self.facts.shape[0], what=what, side_file=side_file)
+        # not by a method: a tree in a ring with its sizes would be there, and its pixels, until Python looks for rings
+        measure = partial(_measured, self.view, self._code)
+        self._sizes = Sizes(measure, self.facts.shape[0], what=what, side_file=side_file)
 
     def __repr__(self) -> str:
         return f"<Tree of {len(self.names_by_number)} {self.layout.name} files of {self.facts.url}>"
@@ -174,12 +176,18 @@ class Tree(Mapping[str, "VirtualFile"]):
     def _total(self, pieces: tuple[Piece, ...]) -> int:
         return sum(piece_size(piece, self.facts) for piece in pieces)
 
-    def _checked_size(self, count: int) -> int:
+    def _checked_size(self, count: int) -> int | None:
+        """Return the size of all files, None where they differ; an error where the layout cannot hold the stack."""
+        # of an encoded frame nothing is known yet, and headers do not ask how large it is
+        coded = None if self._code is None else Coded(1, (0, 0))
         # what does not fit shows at one of the ends, where numbers and angles have their extremes
-        pieces = [self.layout.pieces(self.facts, index) for index in {0, count - 1} if 0 <= index < count]
+        pieces = [self.layout.pieces(self.facts, index, coded) for index in {0, count - 1} if 0 <= index < count]
         for piece in (piece for some in pieces for piece in some):
             if isinstance(piece, Pixels) and (form := self.view.form(piece.form, piece.byteorder)) is not None:
                 self.view.how(form)
+        if self._code is not None:
+            self.view.how(self._code.form, self._code)
+            return self.layout.constant_size(self.facts)
         sizes = {self._total(some) for some in pieces}
         if len(sizes) > 1:
             raise LayoutError(
@@ -188,10 +196,6 @@ class Tree(Mapping[str, "VirtualFile"]):
                 hint="this is a fault of the layout; please report it",
             )
         return max(sizes, default=0)
-
-    def _measure(self, frame: int) -> tuple[int, ...]:
-        assert self._code is not None
-        return self.view.measure(frame, self._code)
 
     # ------------------------------------------------------------------------------------ contents
 
@@ -352,6 +356,11 @@ class VirtualFile:
         buffer = bytearray(rest if size < 0 else min(size, rest))
         done = self.read_into(buffer, offset) if buffer else 0
         return bytes(memoryview(buffer)[:done])
+
+
+def _measured(view: View, code: Code | None, frame: int) -> tuple[int, ...]:
+    assert code is not None
+    return view.measure(frame, code)
 
 
 def _no_file(name: str) -> int:

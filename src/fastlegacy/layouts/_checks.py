@@ -17,7 +17,7 @@ def require_dtype(facts: StackFacts, name: str, dtypes: tuple[str, ...]) -> None
         raise LayoutError(
             f"the format {name} cannot hold pixels of type {facts.dtype}",
             file=facts.url,
-            hint=f"it holds {', '.join(dtypes)}; 'fastlegacy formats' lists the others",
+            hint=f"it holds {', '.join(dtypes)}: convert them (--dtype), or see what 'fastlegacy formats' lists",
         )
 
 

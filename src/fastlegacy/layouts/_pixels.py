@@ -88,9 +88,15 @@ def counts(
     Raises
     ------
     LayoutError
-        If the dtype cannot hold the mask value.
+        If the dtype cannot hold the mask value, or the user has asked for another one.
     """
     policy = facts.policy
+    if policy.dtype is not None and np.dtype(policy.dtype).str[1:] != np.dtype(dtype).str[1:]:
+        raise LayoutError(
+            f"the pixels of this format are {np.dtype(dtype).name}, not {np.dtype(policy.dtype).name}",
+            file=facts.url,
+            hint="leave the dtype to the format",
+        )
     if policy.mask_value is not None:
         gap = bad = _fitting(facts, policy.mask_value, np.dtype(dtype))
     return Form(

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 from fastlegacy.errors import LayoutError
-from fastlegacy.model import StackFacts
+from fastlegacy.model import Geometry, StackFacts
 
 __all__ = ["Settings"]
 
@@ -32,6 +32,8 @@ class Settings:
         Direct beam in pixels from the outer corner of the first pixel, whose centre is at 0.5.
     exposure_s, start_deg, step_deg : float
         Of one frame; the angle at the start of frame 0; its change from frame to frame.
+    geometry : Geometry
+        What it was made from.
     """
 
     wavelength_angstrom: float
@@ -43,6 +45,7 @@ class Settings:
     exposure_s: float
     start_deg: float
     step_deg: float
+    geometry: Geometry
 
     @classmethod
     def of(cls, facts: StackFacts) -> Settings:
@@ -65,13 +68,14 @@ class Settings:
             exposure_s=_else(geometry.exposure_s, 0.0),
             start_deg=_else(geometry.start_deg, 0.0),
             step_deg=_else(geometry.step_deg, 0.0),
+            geometry=geometry,
         )
         settings._check(facts)
         return settings
 
     def angle_deg(self, frame: int) -> float:
-        """Rotation angle at the start of a frame."""
-        return self.start_deg + frame * self.step_deg
+        """Rotation angle at the start of a frame; of one more than the last, where that one ends."""
+        return _else(self.geometry.angle_deg(frame), self.start_deg + frame * self.step_deg)
 
     def angle_text(self, facts: StackFacts, frame: int, key: str) -> str:
         """Return the rotation angle at the start of a frame with 6 decimals, 12 characters wide.
@@ -109,7 +113,7 @@ class Settings:
         return self.pixel_x_mm
 
     def _check(self, facts: StackFacts) -> None:
-        for name in self.__slots__:
+        for name in self.__slots__[:-1]:
             value = getattr(self, name)
             positive = name in ("wavelength_angstrom", "distance_mm", "pixel_x_mm", "pixel_y_mm")
             if not math.isfinite(value) or (positive and value <= 0):

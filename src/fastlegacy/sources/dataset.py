@@ -12,6 +12,8 @@ import h5py
 from fastlegacy.errors import FastlegacyError
 from fastlegacy.hdf5.files import Context
 from fastlegacy.hdf5.links import look_for
+from fastlegacy.model import Geometry
+from fastlegacy.sources.find import PLAIN_RANK, Found
 
 __all__ = ["SOURCE", "DatasetSource"]
 
@@ -23,14 +25,22 @@ class DatasetSource:
     """Finds every dataset with three axes or more, and every 2D one that is large enough to be an image."""
 
     name = "dataset"
+    rank = PLAIN_RANK
 
-    def find(self, context: Context, file: str) -> Iterator[tuple[str, str]]:
-        """Yield (path of a dataset in the file, why it is taken for a stack), each dataset once.
+    def find(self, context: Context, file: str, path: str = "") -> Iterator[Found]:
+        """Yield the stacks, each dataset once.
 
         External links are followed; soft links are not, they show again what is found elsewhere.
         """
+        del path
         with context.open_h5(file) as h5:
-            yield from self._walk(context, file, h5["/"], "", set(), 0)
+            for name, why in self._walk(context, file, h5["/"], "", set(), 0):
+                yield Found(name, why)
+
+    def geometry(self, context: Context, file: str, found: Found) -> Geometry:
+        """Nothing is known of a plain dataset."""
+        del context, file, found
+        return Geometry()
 
     def _walk(
         self, context: Context, file: str, group: Any, at: str, seen: set[Any], depth: int

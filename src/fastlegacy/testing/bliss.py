@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import h5py
@@ -13,7 +14,7 @@ from fastlegacy.testing.files import Array, StrPath, create_file
 from fastlegacy.testing.filters import filter_arguments
 from fastlegacy.testing.storage import stored_chunk
 
-__all__ = ["bliss_scan"]
+__all__ = ["bliss_dataset", "bliss_scan"]
 
 _LIMA = "/entry_0000/measurement/data"
 
@@ -75,6 +76,87 @@ def bliss_scan(
     return f"{path}::/1.1/measurement/{detector}"
 
 
+def bliss_dataset(
+    folder: StrPath,
+    scans: Mapping[str, Array],
+    *,
+    frames_per_file: int = 2,
+    detector: str = "eiger",
+    moved: Mapping[str, Sequence[float]] | None = None,
+    positions: Mapping[str, float] | None = None,
+    units: Mapping[str, str] | None = None,
+    counters: Mapping[str, Sequence[float]] | None = None,
+    name: str = "sample_0001.h5",
+) -> str:
+    """Write a file with several scans, and what bliss records in each: positioners, counters, parameters.
+
+    Parameters
+    ----------
+    folder : path-like
+        Is created.
+    scans : mapping of str to ndarray, shape (n, ny, nx) or (n, thresholds, ny, nx)
+        Name of the scan, such as ``"1.1"`` or the sub-scan ``"2.2"``, and its frames.
+    frames_per_file : int
+        Of LImA's files.
+    detector : str
+    moved : mapping of str to sequence of float
+        Name of a motor, and where it was at each frame: recorded in ``measurement``, in ``instrument/NAME/value`` and
+        in the positioners.
+    positions : mapping of str to float
+        Motors that stood still.
+    units : mapping of str to str
+        Of the motors.
+    counters : mapping of str to sequence of float
+    name : str
+        The master's.
+
+    Returns
+    -------
+    str
+        Path of the master.
+    """
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, name)
+    with create_file(path, libver="latest") as file:
+        file.attrs["creator"] = "blissdata"
+    for number, (scan, frames) in enumerate(scans.items()):
+        layout = h5py.VirtualLayout(frames.shape, frames.dtype)
+        chunks = [stored_chunk(frame[None], "bslz4") for frame in frames]
+        for i, first in enumerate(range(0, len(frames), frames_per_file)):
+            source = os.path.join(f"scan{number + 1:04d}", f"{detector}_{i:04d}.h5")
+            length = min(frames_per_file, len(frames) - first)
+            os.makedirs(os.path.dirname(os.path.join(folder, source)), exist_ok=True)
+            place = (first, length, first + length)
+            _write_lima(os.path.join(folder, source), frames, chunks, place, "bslz4", detector)
+            shape = (length, *frames.shape[1:])
+            layout[first : first + length] = h5py.VirtualSource(source, _LIMA, shape, frames.dtype)
+        with h5py.File(path, "r+", libver="latest", locking=False) as file:
+            group = file.create_group(scan)
+            _write_scan(group, layout, detector)
+            _write_motors(group, moved or {}, positions or {}, units or {})
+            for counter, values in (counters or {}).items():
+                group[f"instrument/{counter}/data"] = np.asarray(values)
+                group[f"measurement/{counter}"] = h5py.SoftLink(f"{group.name}/instrument/{counter}/data")
+    return path
+
+
+def _write_motors(
+    group: Any, moved: Mapping[str, Sequence[float]], positions: Mapping[str, float], units: Mapping[str, str]
+) -> None:
+    for motor, values in moved.items():
+        group[f"instrument/{motor}/value"] = np.asarray(values, dtype="f8")
+        group[f"instrument/positioners/{motor}"] = np.asarray(values, dtype="f8")
+        group[f"instrument/positioners_start/{motor}"] = float(values[0])
+        group[f"measurement/{motor}"] = h5py.SoftLink(f"{group.name}/instrument/{motor}/value")
+    for motor, value in positions.items():
+        group[f"instrument/positioners/{motor}"] = value
+        group[f"instrument/positioners_start/{motor}"] = value
+    for motor, unit in units.items():
+        group[f"instrument/positioners/{motor}"].attrs["units"] = unit
+        if motor in moved:
+            group[f"instrument/{motor}/value"].attrs["units"] = unit
+
+
 def _write_lima(
     path: str, frames: Array, chunks: list[bytes], place: tuple[int, int, int], filters: str, detector: str
 ) -> None:
@@ -94,7 +176,7 @@ def _write_lima(
         )
         data.attrs["interpretation"] = "image"
         for frame in range(first, stop):
-            data.id.write_direct_chunk((frame - first, 0, 0), chunks[frame % len(chunks)])
+            data.id.write_direct_chunk((frame - first, *(0 for _ in shape)), chunks[frame % len(chunks)])
         file[_LIMA] = h5py.SoftLink(f"{home}/data")
         _write_facts(file, home, length)
 
@@ -113,11 +195,19 @@ def _write_master(path: str, layout: Any, total: int, detector: str) -> None:
     with create_file(path, libver="latest") as file:
         file.attrs["creator"] = "blissdata"
         scan = file.create_group("1.1")
-        scan.attrs["NX_class"] = "NXentry"
-        scan["title"] = f"fscan rot 0 0.05 {total} 0.01"
-        scan["start_time"] = "2026-03-01T12:00:00.000000+01:00"
-        scan["end_time"] = "2026-03-01T12:01:00.000000+01:00"
-        scan.create_virtual_dataset(f"instrument/{detector}/data", layout)
+        _write_scan(scan, layout, detector)
+        scan["title"][()] = f"fscan rot 0 0.05 {total} 0.01"
         scan["instrument/rot/value"] = np.arange(total) * 0.05
-        scan[f"measurement/{detector}"] = h5py.SoftLink(f"/1.1/instrument/{detector}/data")
         scan["measurement/rot"] = h5py.SoftLink("/1.1/instrument/rot/value")
+
+
+def _write_scan(scan: Any, layout: Any, detector: str) -> None:
+    """Write what every scan has, and the virtual dataset of the detector."""
+    scan.attrs["NX_class"] = "NXentry"
+    scan["title"] = "fscan"
+    scan["start_time"] = "2026-03-01T12:00:00.000000+01:00"
+    scan["end_time"] = "2026-03-01T12:01:00.000000+01:00"
+    scan.create_virtual_dataset(f"instrument/{detector}/data", layout)
+    scan[f"instrument/{detector}/acq_parameters/acq_expo_time"] = 0.01
+    scan[f"instrument/{detector}/acq_parameters/acq_nb_frames"] = layout.shape[0]
+    scan[f"measurement/{detector}"] = h5py.SoftLink(f"{scan.name}/instrument/{detector}/data")

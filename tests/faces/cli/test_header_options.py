@@ -12,7 +12,9 @@ from fastlegacy.errors import UrlError
 from fastlegacy.faces.cli.header_options import headers, with_values_of_frames
 from fastlegacy.faces.cli.main import _joined_negatives, build_parser, main
 from fastlegacy.faces.library import open as open_stack
+from fastlegacy.faces.library import tree as make_tree
 from fastlegacy.model import Geometry
+from fastlegacy.testing.files import write_stack
 
 
 def parsed(*options: str) -> dict[str, object]:
@@ -53,7 +55,7 @@ def test_all_options_become_values_of_the_geometry() -> None:
         "motors": {"omega": -3.0, "chi": 0.1},
         "counters": {"monitor": 7.0},
     }
-    assert values.keys() == {field.name for field in fields(Geometry)} - {"origin"}
+    assert values.keys() | parsed("--angles", "/x").keys() == {field.name for field in fields(Geometry)} - {"origin"}
 
 
 @pytest.mark.parametrize("text", ["-90", "-90deg", "-1e-3", "-.5", "-1.570796rad"])
@@ -127,3 +129,16 @@ def test_the_help_says_the_units(capsys: pytest.CaptureFixture[str]) -> None:
     assert "a bare number is in micrometres" in text
     assert "a bare number is in eV" in text
     assert "keV" in text
+
+
+def test_angles_of_each_frame_come_from_the_file(tmp_path: Path) -> None:
+    url = write_stack(tmp_path / "scan.h5", np.zeros((3, 4, 5), "u2"))
+    with h5py.File(tmp_path / "scan.h5", "a") as h5:
+        h5["rot"] = [10.0, 10.5, 11.5]
+    with open_stack(url) as stack:
+        values = with_values_of_frames(parsed("--angles", "/rot"), stack)
+        assert values == {"angles_deg": (10.0, 10.5, 11.5), "start_deg": 10.0, "step_deg": 0.75}
+        tree = make_tree(stack, "smv", **values)
+    assert [b"OSC_START=   10.500000" in file.read() for file in tree.values()] == [False, True, False]
+    with pytest.raises(UrlError, match="exclude"):
+        parsed("--angles", "/rot", "--startangle", "0", "--stepangle", "1")

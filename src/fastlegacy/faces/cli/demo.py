@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``fastlegacy demo``: shows on a scan made here that every byte agrees."""
+"""``fastlegacy demo``: shows on a scan made here that every pixel agrees."""
 
 from __future__ import annotations
 
@@ -25,4 +25,6 @@ def _run(args: argparse.Namespace) -> int:
     return demo(args.frames)
 
 
-COMMAND = Command("demo", "make a small scan, mount it, and compare every byte with h5py", _configure, _run)
+COMMAND = Command(
+    "demo", "make a small scan, mount it as EDF and CBF, and compare every pixel with h5py", _configure, _run
+)

@@ -114,6 +114,11 @@ def add_header_options(parser: argparse.ArgumentParser) -> None:
     )
     for option, _, _, metavar, text in _HEADERS:
         group.add_argument(f"--{option}", metavar=metavar, help=text)
+    group.add_argument(
+        "--angles",
+        metavar="PATH",
+        help="rotation angles in degrees at the start of each frame: path of a dataset in the HDF5 file",
+    )
     for option, what in (("motor", "position"), ("counter", "reading")):
         group.add_argument(
             f"--{option}",
@@ -141,6 +146,10 @@ def headers(args: argparse.Namespace) -> dict[str, Any]:
             values.update(dict.fromkeys(names, parse(text, f"--{option}")))
     if ("start_deg" in values) != ("step_deg" in values):
         raise UrlError("--startangle and --stepangle make sense only together", hint="give both, or none")
+    if args.angles is not None:
+        if "start_deg" in values:
+            raise UrlError("--angles and --startangle exclude each other", hint="give one of them")
+        values["angles_deg"] = args.angles
     for name in _SERIES:
         option = name.removesuffix("s")
         if texts := getattr(args, option):
@@ -157,6 +166,12 @@ def with_values_of_frames(values: dict[str, Any], stack: Stack) -> dict[str, Any
         If there are no such numbers.
     """
     found = dict(values)
+    if "angles_deg" in values:
+        angles = _read(values["angles_deg"], stack, "--angles")
+        angles = angles if isinstance(angles, list) else [angles]
+        # between frames of a sweep the angle changes from one to the next; the last frame is as wide as the others
+        step = (angles[-1] - angles[0]) / (len(angles) - 1) if len(angles) > 1 else 0.0
+        found |= {"angles_deg": tuple(angles), "start_deg": angles[0], "step_deg": step}
     for name in _SERIES:
         if name in values:
             option = f"--{name.removesuffix('s')}"

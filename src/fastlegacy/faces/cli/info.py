@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastlegacy.faces.cli.command import Command, add_json_option, print_json, print_table
-from fastlegacy.faces.cli.stack_text import as_plain, describe
+from fastlegacy.faces.cli.stack_text import as_plain, describe, geometry_rows, plain_geometry
 from fastlegacy.faces.cli.tree_options import add_url_arguments
 
 if TYPE_CHECKING:
@@ -34,18 +34,20 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from fastlegacy.faces import library
-    from fastlegacy.sources.find import describe as facts_of
+    from fastlegacy.sources.find import describe_named
     from fastlegacy.sources.masks import find_mask
 
     with library.open(args.source, args.dataset, missing="fill") as stack:
-        info, decoders, mask = facts_of(stack), stack.decoders(), find_mask(stack.url)
+        info, decoders, mask = describe_named(stack), stack.decoders(), find_mask(stack.frames_url)
     if args.json:
         decoded = [{"dataset": name, "by": by} for name, by in decoders]
         found = {"files": stack.files(), "decoded": decoded, "missing": stack.missing_sources, "mask": _plain(mask)}
-        print_json({**as_plain(info), **found})
+        print_json({**as_plain(info), **found, "geometry": plain_geometry(stack.geometry)})
         return 0
     print(info.url)
-    print_table([(f"  {label}", text) for label, text in {**describe(info), **_more(stack, mask)}.items()])
+    found = {"found as": f"{info.source}: {info.why}"}
+    print_table([(f"  {label}", text) for label, text in {**describe(info), **found, **_more(stack, mask)}.items()])
+    _show_geometry(stack)
     _show_decoders(decoders)
     return 0
 
@@ -62,6 +64,15 @@ def _more(stack: Stack, mask: Mask | None) -> dict[str, str]:
 
 def _plain(mask: Mask | None) -> dict[str, Any] | None:
     return None if mask is None else {"where": mask.where, "gaps": mask.gaps, "bad": mask.bad}
+
+
+def _show_geometry(stack: Stack) -> None:
+    rows = geometry_rows(stack.geometry, stack.files()[0])
+    if not rows:
+        print("  the file says nothing of the geometry")
+        return
+    print("  geometry")
+    print_table([(f"    {label}", value, origin) for label, value, origin in rows])
 
 
 def _show_decoders(decoders: Sequence[tuple[str, str]]) -> None:

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from fastlegacy.errors import FastlegacyError, UrlError
 from fastlegacy.faces.cli.command import Command
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with all commands that the registry finds."""
-    parser = argparse.ArgumentParser(prog="fastlegacy", description=_DESCRIPTION)
+    parser = _OneLineParser(prog="fastlegacy", description=_DESCRIPTION)
     parser.add_argument("-V", "--version", action=_Version, nargs=0, help="print the version and exit")
     _add_common_options(parser, defaults=True)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
@@ -59,7 +59,15 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Parser(argparse.ArgumentParser):
+class _OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program."""
+        self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+
+class _Parser(_OneLineParser):
     """A parser that lets options stand between positional arguments, of which some are optional."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

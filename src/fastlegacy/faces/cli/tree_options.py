@@ -83,7 +83,6 @@ def opened_tree(args: argparse.Namespace) -> Iterator[tuple[str, Tree | Folder]]
         If an option's value is not understood, there is no such stack, or the format cannot hold it.
     """
     from fastlegacy.faces import library
-    from fastlegacy.index.folder import Folder
 
     # what was typed is looked at before any file is
     values = headers(args)
@@ -95,8 +94,7 @@ def opened_tree(args: argparse.Namespace) -> Iterator[tuple[str, Tree | Folder]]
         try:
             yield stack.url, tree
         finally:
-            for _, each in Folder.of(tree).trees():
-                each.close()
+            tree.close()
 
 
 def _formats(text: str) -> str:

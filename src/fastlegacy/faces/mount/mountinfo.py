@@ -178,7 +178,7 @@ def _check_ours(folder: str) -> None:
         where = ", ".join(found.folder for found in ours())
         raise MountError(f"{folder} is not a mount point", hint=f"mounts of fastlegacy: {where or 'none'}")
     if not mount.is_ours:
-        raise MountError(f"{folder} is a mount of type {mount.kind}, not one of fastlegacy", hint=f"umount {folder}")
+        raise MountError(f"{folder} is a mount of type {mount.kind}, not one of fastlegacy", hint="nothing was done")
 
 
 def _run_unmount(folder: str, *, lazy: bool, server: int | None) -> None:

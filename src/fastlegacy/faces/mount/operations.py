@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fastlegacy.errors import FastlegacyError
+from fastlegacy.errors import FastlegacyError, LayoutError
 from fastlegacy.faces.mount.overlay import Overlay
 from fastlegacy.faces.mount.real import Attributes, Caller, attributes_of, failure
 from fastlegacy.faces.mount.statistics import Counters
@@ -109,7 +109,9 @@ class Operations:
             return getattr(self, operation)(*arguments)
         except FastlegacyError as error:
             self._tell(operation, arguments, error)
-            raise OSError(error.errno, str(error)) from error
+            # whether a layout can hold the stack was found out before the mount: what it says now is about pixels
+            code = errno.EIO if isinstance(error, LayoutError) else error.errno
+            raise OSError(code, str(error)) from error
         except OSError as error:
             if error.errno is not None and error.errno > 0:
                 raise

@@ -30,8 +30,8 @@ from fastlegacy.faces.mount.watch import Watch
 from fastlegacy.index.folder import Folder
 
 if TYPE_CHECKING:
-    from fastlegacy.index.view import StackLike
     from fastlegacy.index.tree import Tree
+    from fastlegacy.index.view import StackLike
 
 __all__ = ["mount"]
 

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""Which datasets of a file are series of images: in, a path; out, its shape and where it really is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import h5py
+
+from fastlegacy.errors import FastlegacyError
+from fastlegacy.hdf5.files import Context
+from fastlegacy.hdf5.links import locate
+from fastlegacy.hdf5.url import Selection
+from fastlegacy.sources._facts import HDF5_ERRORS
+
+__all__ = ["Images", "channels", "group_names", "images_at"]
+
+_MOST_CHANNELS = 16
+
+
+class Images(NamedTuple):
+    """A dataset of three axes or more: where it really is, and its shape."""
+
+    file: str
+    path: str
+    shape: tuple[int, ...]
+
+
+def images_at(context: Context, file: str, path: str) -> Images | None:
+    """The series of images at a path; None where there is something else, nothing, or nothing that can be read."""
+    try:
+        place, name = locate(context, file, path)
+        with context.open_h5(place) as h5:
+            dset = h5[name]
+            return Images(place, name, tuple(dset.shape)) if _is_series(dset) else None
+    except (FastlegacyError, *HDF5_ERRORS):
+        return None
+
+
+def group_names(context: Context, file: str, path: str) -> list[str]:
+    """Names in a group, links that lead elsewhere too; none where there is no such group."""
+    try:
+        place, name = locate(context, file, path)
+        with context.open_h5(place) as h5:
+            group = h5[name]
+            return list(group) if isinstance(group, h5py.Group) else []
+    except (FastlegacyError, *HDF5_ERRORS):
+        return []
+
+
+def channels(shape: tuple[int, ...]) -> Iterator[tuple[int | None, Selection | None]]:
+    """The stacks in a dataset (frames, channels, ny, nx): number and slice of each; of three axes, the whole one."""
+    if len(shape) != 4 or not 1 <= shape[1] <= _MOST_CHANNELS:
+        yield None, None
+        return
+    for channel in range(shape[1]):
+        yield channel, (slice(None), channel)
+
+
+def _is_series(dset: Any) -> bool:
+    if not isinstance(dset, h5py.Dataset) or dset.shape is None or dset.dtype.kind not in "uif":
+        return False
+    if dset.dtype.itemsize not in (1, 2, 4, 8) or dset.dtype == "f2":
+        return False
+    return dset.ndim >= 3 and 0 not in dset.shape and min(dset.shape[-2:]) > 1
