@@ -87,9 +87,18 @@ dty = [1, 2.5, 3]
     assert found.title == "lysozyme, 2nd crystal"
     assert found.start_time == "2026-03-01T12:00:00+01:00"
     assert found.angles_deg == (0.0, 0.1, 0.25)
+    assert (found.start_deg, found.step_deg) == (0.0, 0.125)
     assert found.motors == {"phi": 12.5, "dty": [1.0, 2.5, 3.0]}
     assert found.counters == {"mon 1": [100.0, 101.0]}
     assert found.origin["motors"] == found.origin["counters"] == "my.toml"
+
+
+@pytest.mark.parametrize("table", ["[geometry]\nangles_deg", "[motors]\nphi", "[counters]\nmon"])
+def test_lists_have_a_number_for_each_frame(write: Make, table: str) -> None:
+    path = write("a.toml", f"{table} = [1, 2, 3]")
+    assert read_geometry(path, frames=3) == read_geometry(path)
+    with pytest.raises(UrlError, match=r"a\.toml: (angles_deg|phi|mon): there are 3 numbers, and 4 frames"):
+        read_geometry(path, frames=4)
 
 
 def test_a_time_may_be_a_text(write: Make) -> None:
@@ -133,6 +142,7 @@ def test_every_attribute_of_a_geometry_has_a_key(write: Make) -> None:
         ('[geometry]\nstart_time = "noon"', r"start_time: 'noon' is not understood; .*ISO 8601"),
         ("[geometry]\nangles_deg = 5", r"angles_deg: this is no list"),
         ('[geometry]\nangles_deg = [0, "x"]', r"angles_deg: this is no list of numbers"),
+        ("[geometry]\nangles_deg = [5]\nstart_deg = 5\nstep_deg = 1", r"angles_deg: start and step say the same"),
         ("[motors]\nphi = []", r"motors\.phi: this is no list of numbers"),
         ('[motors]\nphi = "/1.1/phi"', r"motors\.phi: '/1\.1/phi' is not understood"),
         ("[geometry]\nrun = = 1", r"this is no TOML: .*line 2"),

@@ -158,6 +158,7 @@ def test_spots_in_virtual_smv_as_it_is_are_those_in_files_by_fabio(
     assert_same_spots(found, spots("real", list(real.iterdir())))
 
 
+FAST = ("nproc=1", "indexing.method=fft1d", "n_macro_cycles=2")
 INTEGRATED = """
 import sys
 from dials.array_family import flex
@@ -176,7 +177,7 @@ def test_a_crystal_is_indexed_and_integrated_from_virtual_cbf_as_from_the_hdf5_f
     def process(name: str, *files: Path | str) -> tuple[list[float], dict[str, Any]]:
         folder = experiment(name, *files)
         run(program("dials.find_spots"), "imported.expt", "nproc=1", cwd=folder)
-        run(program("dials.index"), "imported.expt", "strong.refl", cwd=folder)
+        run(program("dials.index"), "imported.expt", "strong.refl", *FAST, cwd=folder)
         run(program("dials.integrate"), "indexed.expt", "indexed.refl", "nproc=1", cwd=folder)
         run(python, "-c", INTEGRATED, "integrated.refl", "columns.npz", cwd=folder)
         crystal = json.loads((folder / "integrated.expt").read_text())["crystal"][0]

@@ -77,7 +77,10 @@ def test_scans_that_a_file_of_the_proposal_links_to(tmp_path: Path) -> None:
     with h5py.File(proposal, "w") as h5:
         for scan in ("1.1", "2.1"):
             h5[f"sample_0001_{scan}"] = h5py.ExternalLink("raw/sample_0001.h5", scan)
-    assert [info.why.split(",")[0] for info in find_stacks(proposal)] == ["scan sample_0001_1.1", "scan sample_0001_2.1"]
+    assert [info.why.split(",")[0] for info in find_stacks(proposal)] == [
+        "scan sample_0001_1.1",
+        "scan sample_0001_2.1",
+    ]
     with open_stack(f"{proposal}::/sample_0001_2.1/measurement/eiger") as stack:
         assert stack.geometry.step_deg == 0.5
         assert stack.geometry.pixel_x_m == 7.5e-05
@@ -134,9 +137,7 @@ def test_everything_that_bliss_and_lima_say(tmp_path: Path) -> None:
     assert known.origin["wavelength_angstrom"] == f"{file}::/1.1/instrument/positioners/energy"
     assert known.origin["motors"] == f"{file}::/1.1/instrument/positioners"
     assert set(known.origin) == {
-        name
-        for name in type(known).__slots__
-        if name != "origin" and getattr(known, name) not in (None, {})
+        name for name in type(known).__slots__ if name != "origin" and getattr(known, name) not in (None, {})
     }
 
 
@@ -192,7 +193,8 @@ def test_angles_that_are_not_regular_are_kept_one_by_one(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("selection", "frames"), [("1:4", [1, 2, 3]), ("::2", [0, 2, 4]), ("3", [3]), ("-2:", [3, 4]), ("2:4,5:,::2", [2, 3])]
+    ("selection", "frames"),
+    [("1:4", [1, 2, 3]), ("::2", [0, 2, 4]), ("3", [3]), ("-2:", [3, 4]), ("2:4,5:,::2", [2, 3])],
 )
 def test_a_slice_has_the_angles_of_its_frames(tmp_path: Path, selection: str, frames: list[int]) -> None:
     file = bliss_dataset(tmp_path, {"1.1": FRAMES}, moved={"rot": ROT}, counters={"mon": [0, 1, 2, 3, 4]})

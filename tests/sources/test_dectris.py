@@ -286,7 +286,9 @@ def test_the_largest_count_that_can_be_trusted(tmp_path: Path, changes: dict[str
 
 
 def test_units_are_believed(tmp_path: Path) -> None:
-    url = dectris_series(tmp_path, FRAMES, detector={"x_pixel_size": 75.0, "distance": 150.0, "detector_distance": None})
+    url = dectris_series(
+        tmp_path, FRAMES, detector={"x_pixel_size": 75.0, "distance": 150.0, "detector_distance": None}
+    )
     with h5py.File(url.partition("::")[0], "r+") as file:
         detector = file["entry/instrument/detector"]
         detector["x_pixel_size"].attrs["units"] = "µm"

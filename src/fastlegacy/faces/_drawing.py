@@ -111,5 +111,5 @@ def _whole(first: float, last: float, size: int) -> range:
 
 
 def _dot(image: Image, y: float, x: float, colour: Colour, width: int) -> None:
-    top, left = math.floor(y + 0.5) - (width - 1) // 2, math.floor(x + 0.5) - (width - 1) // 2
+    top, left = (math.floor(at - (width - 1) / 2 + 0.5) for at in (y, x))
     image[max(top, 0) : max(top + width, 0), max(left, 0) : max(left + width, 0)] = colour

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastlegacy.errors import FilterError, LayoutError, UrlError
 from fastlegacy.faces.beside import add_companions
 from fastlegacy.faces.choices import layouts_of, options_of, pixel_policy
+from fastlegacy.geometry.read import over
 from fastlegacy.hdf5.files import default_context
 from fastlegacy.hdf5.filters import BITSHUFFLE, Filter, make_plan
 from fastlegacy.hdf5.stack import Stack
@@ -249,8 +250,7 @@ def _with_geometry(stack: Stack | ArrayStack, values: Mapping[str, Any]) -> Stac
         raise TypeError(f"{unknown[0]!r} is no value of a header; there are {', '.join(sorted(_GEOMETRY))}")
     if not values:
         return stack
-    origin = {**stack.geometry.origin, **dict.fromkeys(values, "caller")}
-    return stack.with_geometry(replace(stack.geometry, **values, origin=origin))
+    return stack.with_geometry(over(Geometry(**values, origin=dict.fromkeys(values, "the caller")), stack.geometry))
 
 
 def _orientation(transpose: bool, flip_ud: bool, flip_lr: bool, rotation_deg: int) -> Orientation:

@@ -37,12 +37,12 @@ BEAM: Colour = (255, 48, 48)
 
 _COLOURS = 240  # together with those that are drawn, fewer than the 256 of a palette
 _LEAST_PX = 400  # smaller frames are enlarged, up to this
-_THIN_PX = 24  # one row of pixels becomes so high
+_THIN_PX = 24  # one row of pixels becomes so high,
+_THINNEST = 8  # but not more than this part of its length
 _LEAST_FOR_TEXT_PX = 160
 _PERCENTILES = (1, 50, 99.9)
 _SAMPLES = 1_000_000  # of the pixels, enough for percentiles
 _RINGS = 5
-_DIGITS = (1, 1.1, 1.2, 1.4, 1.6, 1.8, 2, 2.2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9, 10)
 
 _NEEDED = (
     ("direct beam", ("beam_x_px", "beam_y_px"), "--x0 and --y0"),
@@ -219,7 +219,8 @@ def _fitted(values: NDArray[np.float64], size: tuple[int, int]) -> tuple[NDArray
     small = np.fmax.reduce(np.fmax.reduce(squares, axis=3), axis=1)
     room = size[0] // small.shape[0], size[1] // small.shape[1]
     even = max(1, min(*room, math.ceil(_LEAST_PX / max(small.shape))))
-    up = [max(even, min(most, math.ceil(_THIN_PX / length))) for most, length in zip(room, small.shape, strict=True)]
+    thin = min(_THIN_PX, even * max(small.shape) // _THINNEST)
+    up = [max(even, min(most, math.ceil(thin / length))) for most, length in zip(room, small.shape, strict=True)]
     large = small.repeat(up[0], axis=0).repeat(up[1], axis=1)
     return large, (up[0] / down[0], up[1] / down[1])
 
@@ -309,18 +310,18 @@ def _reach_m(shape: tuple[int, ...], beam: tuple[float, float], pixel_m: tuple[f
 
 def _spacings(wavelength: float, distance: float, nearest_m: float, farthest_m: float) -> list[float]:
     """Round spacings of rings at about equal distances from each other, the largest first."""
-    found = []
-    for i in range(1, _RINGS + 1):
-        radius_m = nearest_m + (farthest_m - nearest_m) * i / (_RINGS + 0.5)
-        spacing = wavelength / (2 * math.sin(math.atan2(radius_m, distance) / 2))
-        found.append(_rounded(spacing))
-    return sorted(set(found), reverse=True)
+    step_m = (farthest_m - nearest_m) / (_RINGS + 0.5)
+    radii_m = [nearest_m + step_m * i for i in range(_RINGS + 2)]
+    exact = [wavelength / (2 * math.sin(math.atan2(radius_m, distance) / 2)) for radius_m in radii_m if radius_m > 0]
+    rings = exact[-_RINGS - 1 : -1]
+    return [_rounded(one, one - smaller) for one, smaller in zip(rings, exact[-_RINGS:], strict=True)]
 
 
-def _rounded(value: float) -> float:
-    unit = 10.0 ** math.floor(math.log10(value))
-    digits = min(_DIGITS, key=lambda digits: abs(digits - value / unit))
-    return float(f"{digits * unit:.2g}")
+def _rounded(value: float, step: float) -> float:
+    """The number next to a value that has the fewest digits, by at most a quarter of the step."""
+    unit = 10.0 ** math.floor(math.log10(step / 2))
+    coarse = max(digit * unit for digit in (1, 2, 5) if digit * unit <= step / 2)
+    return float(f"{round(value / coarse) * coarse:.6g}")
 
 
 def _label(shown: Picture, centre: tuple[float, float], radii: tuple[float, float], text: str) -> None:

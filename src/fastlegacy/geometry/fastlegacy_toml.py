@@ -82,6 +82,8 @@ class TomlReader:
                 raise _error(
                     path, " and ".join(pair), "one of them means nothing without the other", "give both, or none"
                 )
+        if "angles_deg" in values:
+            values |= _start_and_step(path, values)
         for table in ("motors", "counters"):
             series = {key: _series(path, f"{table}.{key}", value) for key, value in tables[table].items()}
             values[table] = series or None
@@ -153,6 +155,15 @@ def _quantity(path: Path, key: str, name: str, value: object) -> float:
     if number <= 0 and name not in _ANY_SIGN:
         raise _error(path, key, f"{value!r} is out of range", "give a number greater than zero")
     return number
+
+
+def _start_and_step(path: Path, values: Mapping[str, Any]) -> dict[str, float]:
+    """What formats without room for each angle say of them: the first one, and the mean step."""
+    if "start_deg" in values:
+        raise _error(path, "angles_deg", "start and step say the same in another way", "take one of them out")
+    angles = values["angles_deg"]
+    step = (angles[-1] - angles[0]) / (len(angles) - 1) if len(angles) > 1 else 0.0
+    return {"start_deg": angles[0], "step_deg": step}
 
 
 def _number(value: object) -> float | None:

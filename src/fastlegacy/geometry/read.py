@@ -23,7 +23,7 @@ def readers() -> dict[str, Reader]:
     return plugins("fastlegacy.geometry", "READER")
 
 
-def read_geometry(path: str | os.PathLike[str], shape: Shape | None = None) -> Geometry:
+def read_geometry(path: str | os.PathLike[str], shape: Shape | None = None, frames: int | None = None) -> Geometry:
     """Return the geometry that a file beside the data tells.
 
     Parameters
@@ -33,6 +33,8 @@ def read_geometry(path: str | os.PathLike[str], shape: Shape | None = None) -> G
     shape : tuple of int, optional
         (ny, nx) of the stored frames. Files that count pixels from another corner, or in a padded frame, cannot be
         told of the stored frames without it.
+    frames : int, optional
+        How many frames there are: as many as a list of angles, positions or readings has to have.
 
     Returns
     -------
@@ -42,7 +44,7 @@ def read_geometry(path: str | os.PathLike[str], shape: Shape | None = None) -> G
     Raises
     ------
     UrlError
-        If the file is of no known kind, or not understood.
+        If the file is of no known kind, not understood, or has lists for another number of frames.
     SourceError
         If it cannot be read.
     """
@@ -50,9 +52,22 @@ def read_geometry(path: str | os.PathLike[str], shape: Shape | None = None) -> G
     head = read_bytes(path, _HEAD_BYTES)
     for reader in readers().values():
         if reader.recognises(path, head):
-            return reader.read(path, shape)
+            found = reader.read(path, shape)
+            _check_lists(path, found, frames)
+            return found
     kinds = "; ".join(f"{reader.name}: {reader.summary}" for reader in readers().values())
     raise UrlError("this is no file with a geometry that is known here", file=path, hint=f"there are {kinds}")
+
+
+def _check_lists(path: Path, found: Geometry, frames: int | None) -> None:
+    lists: dict[str, object] = {"angles_deg": found.angles_deg, **found.motors, **found.counters}
+    for name, values in lists.items():
+        if frames is not None and isinstance(values, list | tuple) and len(values) != frames:
+            raise UrlError(
+                f"{name}: there are {len(values)} numbers, and {frames} frames",
+                file=path,
+                hint="give one number for each frame",
+            )
 
 
 def over(upper: Geometry, lower: Geometry) -> Geometry:

@@ -6,7 +6,7 @@ Source: bliss' documentation, "Nexus Format"; fscan's, "Musst/Maestrio Calculate
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,43 +126,28 @@ class Motors:
     def _positions(self) -> dict[str, Value]:
         """Positions by name: numbers, or lists with one for each frame."""
         group = f"{self._scan}/instrument/{self._group_of_positions()}"
-        values = {name: self._facts.read(f"{group}/{name}") for name in self._facts.members(group)}
-        return dict(self._usable(values))
+        values = self._facts.lists(group, {1, self._frames})
+        return {name: value for name, value in values.items() if np.isfinite(value.data).all()}
 
     def _group_of_positions(self) -> str:
         return next((name for name in _POSITIONERS if name in self._instrument), _POSITIONERS[0])
 
-    def _usable(self, values: dict[str, Value | None]) -> Iterator[tuple[str, Value]]:
-        for name, value in values.items():
-            if value is None or not value.is_numbers or value.data.size == 0:
-                continue
-            if value.data.size == 1 and np.isfinite(value.data).all():
-                yield name, Value(value.data.reshape(-1), True, value.attrs, value.where)
-            elif (fitting := self._fitting(value)) is not None:
-                yield name, fitting
-
     def _put_energy(self, positions: dict[str, Value]) -> None:
         """Put the wavelength, where exactly one motor is called an energy and counts in keV."""
-        energies = [v for name, v in positions.items() if "energy" in name.lower() and v.units() == "kev" and v.scalar]
+        energies = [v for name, v in positions.items() if "energy" in name.lower() and v.units() == "kev" and v.data.size == 1]
         if len(energies) == 1:
             self._facts.energy(energies[0].where.rpartition("::")[2], "kev")
 
     def _put_counters(self, motors: dict[str, float | Sequence[float]]) -> None:
-        counters: dict[str, Sequence[float]] = {}
-        for name in self._measured:
-            if name in motors or len(counters) == _MOST:
-                continue
-            if self._facts.length(f"{self._scan}/measurement/{name}") < self._frames:
-                continue
-            value = self._series(name)
-            if value is not None:
-                counters[name] = tuple(value.data.tolist())
+        values = self._facts.lists(f"{self._scan}/measurement", {self._frames})
+        names = [name for name, value in values.items() if name not in motors and not value.scalar][:_MOST]
+        counters = {name: tuple(values[name].data.tolist()) for name in names}
         if counters:
             self._facts.put("counters", counters, str(DataUrl(self._facts.file, f"{self._scan}/measurement")))
 
 
 def _plain(value: Value) -> float | Sequence[float]:
-    return float(value.data[0]) if value.scalar else tuple(value.data.tolist())
+    return float(value.data[0]) if value.data.size == 1 else tuple(value.data.tolist())
 
 
 def _spacing(angles: NDArray[np.float64]) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -30,6 +30,7 @@ __all__ = [
     "LENGTHS_M",
     "Facts",
     "Value",
+    "as_text",
     "regular_steps",
     "sources_of",
 ]
@@ -39,6 +40,7 @@ _log = logging.getLogger("fastlegacy.sources")
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 """What h5py raises where a file is damaged, or a link leads nowhere."""
 
+_ATTRIBUTES = ("units", "vector", "offset", "offset_units", "transformation_type", "depends_on")
 _MOST_LEVELS = 16
 _MOST_VALUES = 10_000_000  # numbers of one list: more than any scan has frames
 
@@ -124,9 +126,9 @@ class Value:
         """Whether these are numbers."""
         return self.data.dtype.kind == "f"
 
-    def units(self) -> str:
+    def units(self, name: str = "units") -> str:
         """The attribute ``units`` in lower case, or nothing."""
-        return as_text(self.attrs.get("units", "")).translate(_SPELLINGS).strip().lower()
+        return as_text(self.attrs.get(name, "")).translate(_SPELLINGS).strip().lower()
 
 
 class Facts:
@@ -184,15 +186,35 @@ class Facts:
             self.problem(f"{path}: {getattr(exc, 'message', exc)}")
         return found
 
-    def length(self, path: str) -> int:
-        """How many numbers a list has; 0 where it is none: it is not read for that."""
+    def lists(self, path: str, lengths: Collection[int]) -> dict[str, Value]:
+        """The numbers in a group that are alone (length 1), or lists of one of these lengths: name -> value.
+
+        Nothing else in the group is read. What cannot be read is left out.
+        """
+        found: dict[str, Value] = {}
         try:
-            place, name = locate(self.context, self.file, path)
+            place, home = locate(self.context, self.file, path)
             with self.context.open_h5(place) as h5:
-                shape: tuple[int, ...] = getattr(h5[name], "shape", None) or ()
-        except (FastlegacyError, *HDF5_ERRORS):
-            return 0
-        return shape[0] if len(shape) == 1 else 0
+                for name in h5[home]:
+                    value = self._short(h5[home], name, lengths, f"{path}/{name}")
+                    if value is not None:
+                        found[name] = value
+        except NotAStackError:
+            return {}
+        except (FastlegacyError, *HDF5_ERRORS) as exc:
+            self.problem(f"{path}: {getattr(exc, 'message', exc)}")
+        return found
+
+    def _short(self, group: Any, name: str, lengths: Collection[int], path: str) -> Value | None:
+        try:
+            dset = group[name]
+            shape = getattr(dset, "shape", None)
+            if shape is None or len(shape) > 1 or (shape or (1,))[0] not in lengths or dset.dtype.kind not in "uif":
+                return None
+            return _value(dset, str(DataUrl(self.file, path)))
+        except HDF5_ERRORS as exc:
+            self.problem(f"{path}: {exc}")
+            return None
 
     def number(self, path: str, unit: str, default: str | None = None, file: str | None = None) -> float | None:
         """One number in a unit ("m", "deg", "s", "angstrom", "ev", "px", "counts"); see `convert`."""
@@ -346,7 +368,7 @@ def _first_source(context: Context, file: str, path: str) -> tuple[str, str] | N
 def _value(dset: Any, where: str) -> Value | None:
     if not isinstance(dset, h5py.Dataset) or dset.shape is None or dset.size > _MOST_VALUES:
         return None
-    attrs = {"units": dset.attrs["units"]} if "units" in dset.attrs else {}
+    attrs = {name: dset.attrs[name] for name in _ATTRIBUTES if name in dset.attrs}
     raw = dset[()]
     data: NDArray[Any]
     if dset.dtype.kind in "uifb":
@@ -359,7 +381,7 @@ def _value(dset: Any, where: str) -> Value | None:
 
 
 def _as_float64(data: NDArray[Any]) -> NDArray[np.float64]:
-    """Numbers as float64; of single precision, the shortest decimal that each stands for: 7.5e-05, not 7.50000036e-05."""
+    """Numbers as float64; of single precision, the shortest decimals that they stand for: 7.5e-05, not 7.5000004e-05."""
     if data.dtype.kind == "f" and data.dtype.itemsize == 4:
         return data.astype("U32").astype(np.float64)
     return data.astype(np.float64)

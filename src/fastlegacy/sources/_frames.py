@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The geometry of some of the frames, rows and columns of a stack: in, that of the whole and a slice; out, its geometry.
+"""The geometry of some frames, rows and columns of a stack: in, that of the whole and a slice; out, that of the part.
 
 A file says one angle, one motor position, one reading for each frame that was taken. Who opens a part of them gets the
 numbers of that part; and the direct beam moves with the first row and column that is shown.

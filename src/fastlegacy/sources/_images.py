@@ -14,7 +14,7 @@ from fastlegacy.hdf5.links import locate
 from fastlegacy.hdf5.url import Selection
 from fastlegacy.sources._facts import HDF5_ERRORS
 
-__all__ = ["Images", "channels", "group_names", "images_at"]
+__all__ = ["Images", "channels", "group_names", "images_at", "series_in"]
 
 _MOST_CHANNELS = 16
 
@@ -36,6 +36,56 @@ def images_at(context: Context, file: str, path: str) -> Images | None:
             return Images(place, name, tuple(dset.shape)) if _is_series(dset) else None
     except (FastlegacyError, *HDF5_ERRORS):
         return None
+
+
+def series_in(context: Context, file: str, path: str, below: str = "") -> Iterator[tuple[str, Images]]:
+    """The series of images in a group: (name, where it really is).
+
+    Parameters
+    ----------
+    context : Context
+    file, path : str
+        The group. Nothing is found where there is none.
+    below : str
+        Where the datasets are below each name: ``data`` for the groups of detectors.
+    """
+    try:
+        place, name = locate(context, file, path)
+        with context.open_h5(place) as h5:
+            group = h5[name]
+            names = list(group) if isinstance(group, h5py.Group) else []
+            near = {member: _near(h5, group, f"{member}/{below}".rstrip("/")) for member in names}
+    except (FastlegacyError, *HDF5_ERRORS):
+        return
+    for member, found in near.items():
+        if isinstance(found, tuple):
+            yield member, Images(place, *found)
+        elif found is None and (images := images_at(context, file, f"{path}/{member}/{below}".rstrip("/"))):
+            yield member, images
+
+
+def _near(h5: Any, group: Any, name: str) -> tuple[str, tuple[int, ...]] | bool | None:
+    """Path and shape of a series in this file; False where it is none, None where links lead to another file."""
+    first, _, rest = name.partition("/")
+    link = group.get(first, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        return None
+    try:
+        item = group[first]
+        if rest and (not isinstance(item, h5py.Group) or item.get(rest, getlink=True) is None):
+            return False
+        if rest and not isinstance(item.get(rest, getlink=True), h5py.HardLink):
+            return None
+        item = item[rest] if rest else item
+    except HDF5_ERRORS:
+        return False
+    if not _is_series(item):
+        return False
+    if item.file.filename != h5.filename:
+        return None
+    if isinstance(link, h5py.SoftLink) and not rest:
+        return None  # a few in each scan: what they lead to is found step by step
+    return item.name, tuple(item.shape)
 
 
 def group_names(context: Context, file: str, path: str) -> list[str]:

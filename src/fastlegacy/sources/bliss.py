@@ -15,7 +15,7 @@ from fastlegacy.hdf5.url import DataUrl
 from fastlegacy.model import Geometry
 from fastlegacy.sources._bliss_motors import Motors
 from fastlegacy.sources._facts import Facts
-from fastlegacy.sources._images import Images, channels, group_names, images_at
+from fastlegacy.sources._images import Images, channels, group_names, images_at, series_in
 from fastlegacy.sources._lima import detector_facts
 from fastlegacy.sources.find import Found
 
@@ -33,6 +33,11 @@ class BlissSource:
 
     def find(self, context: Context, file: str, path: str = "") -> Iterator[Found]:
         """Yield the detectors of each scan in the order of the scans' numbers, each once."""
+        if path and (detector := _detector_of(path)):
+            images = images_at(context, file, path)
+            if images is not None and _SCAN.fullmatch(scan := path.split("/")[1]):
+                yield from _found(path, scan, detector, images)
+            return
         names = [path.split("/")[1]] if path else group_names(context, file, "/")
         scans = sorted((_number(name), name) for name in names if _SCAN.fullmatch(name))
         for _, scan in scans:
@@ -42,12 +47,10 @@ class BlissSource:
 
     def _of_scan(self, context: Context, file: str, scan: str) -> Iterator[Found]:
         seen: set[tuple[str, str]] = set()
-        for path, detector in _candidates(context, file, scan):
-            images = images_at(context, file, path)
-            if images is None or (images.file, images.path) in seen:
-                continue
-            seen.add((images.file, images.path))
-            yield from _found(path, scan, detector, images)
+        for path, detector, images in _candidates(context, file, scan):
+            if (images.file, images.path) not in seen:
+                seen.add((images.file, images.path))
+                yield from _found(path, scan, detector, images)
 
     def geometry(self, context: Context, file: str, found: Found) -> Geometry:
         """Read rotation, motors and counters from the scan; pixel size and exposure from LImA's files too."""
@@ -68,12 +71,20 @@ def _number(name: str) -> tuple[str, int, int]:
     return name[: match.start(1)], int(match[1]), int(match[2])
 
 
-def _candidates(context: Context, file: str, scan: str) -> Iterator[tuple[str, str]]:
-    """(path, name of the detector) of whatever may be a series of images."""
-    for name in group_names(context, file, f"/{scan}/measurement"):
-        yield f"/{scan}/measurement/{name}", name
-    for name in group_names(context, file, f"/{scan}/instrument"):
-        yield f"/{scan}/instrument/{name}/data", name
+def _detector_of(path: str) -> str:
+    """The name of the detector, if a path is one of those where bliss has its images."""
+    match path.split("/")[2:]:
+        case ["measurement", name] | ["instrument", name, "data"]:
+            return name
+    return ""
+
+
+def _candidates(context: Context, file: str, scan: str) -> Iterator[tuple[str, str, Images]]:
+    """(path, name of the detector, images) of each series; some of them twice."""
+    for name, images in series_in(context, file, f"/{scan}/measurement"):
+        yield f"/{scan}/measurement/{name}", name, images
+    for name, images in series_in(context, file, f"/{scan}/instrument", "data"):
+        yield f"/{scan}/instrument/{name}/data", name, images
 
 
 def _found(path: str, scan: str, detector: str, images: Images) -> Iterator[Found]:

@@ -17,6 +17,7 @@ from fastlegacy.model import Geometry
 from fastlegacy.sources._dectris_blocks import block_names, blocks_of
 from fastlegacy.sources._facts import Facts
 from fastlegacy.sources._images import group_names, images_at
+from fastlegacy.sources._nxmx_chain import is_nxmx
 from fastlegacy.sources.find import Found
 
 __all__ = ["SOURCE", "DectrisSource"]
@@ -55,6 +56,8 @@ class DectrisSource:
 def _is_master(context: Context, file: str, entry: str) -> bool:
     """Tell it by what filewriter 1 alone writes: blocks, or the detector's own parameters beside images."""
     names = group_names(context, file, f"{entry}/data")
+    if is_nxmx(context, file, entry):
+        return False
     if block_names(names):
         return True
     return "data" in names and "detectorSpecific" in group_names(context, file, f"{entry}/instrument/detector")

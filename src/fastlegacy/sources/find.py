@@ -310,7 +310,9 @@ def _block_of(context: Context, named: DataUrl, found: Found) -> int | None:
     assert named.dataset is not None
     place = _where(context, file, named.dataset)
     for i, block in enumerate(found.blocks):
-        if block.path and (block.path == named.dataset or (place is not None and place == _where(context, file, block.path))):
+        if block.path and (
+            block.path == named.dataset or (place is not None and place == _where(context, file, block.path))
+        ):
             return i
     return None
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A series as Dectris' filewriter 1 writes it: ``series_master.h5``, and its images in ``series_data_000001.h5`` and on.
+"""A series as Dectris' filewriter 1 writes it: ``series_master.h5``, its images in ``series_data_000001.h5`` and on.
 
 Source: DECTRIS, "Header Groups" of the EIGER API (https://www.dectris.com/support/downloads/header-docs/nexus/).
 """

@@ -142,3 +142,14 @@ def test_angles_of_each_frame_come_from_the_file(tmp_path: Path) -> None:
     assert [b"OSC_START=   10.500000" in file.read() for file in tree.values()] == [False, True, False]
     with pytest.raises(UrlError, match="exclude"):
         parsed("--angles", "/rot", "--startangle", "0", "--stepangle", "1")
+
+
+def test_a_side_file_goes_over_the_hdf5_file_and_under_the_options(tmp_path: Path) -> None:
+    url = write_stack(tmp_path / "scan.h5", np.zeros((3, 4, 5), "u2"))
+    (tmp_path / "fastlegacy.toml").write_text('[geometry]\ndistance = "140 mm"\nwavelength = "43.5 keV"\n')
+    words = ["export", url, f"{tmp_path}/out", "--format", "cbf", "-q"]
+    assert main([*words, "--geometry", f"{tmp_path}/fastlegacy.toml", "--distance", "141mm"]) == 0
+    text = (tmp_path / "out" / "data0001.cbf").read_bytes()
+    assert b"# Detector_distance 0.141 m" in text
+    assert b"# Wavelength 0.28502" in text
+    assert main([*words, "--geometry", f"{tmp_path}/nothing.poni"]) == 1

@@ -15,7 +15,7 @@ from fastlegacy.errors import FastlegacyError, UrlError
 if TYPE_CHECKING:
     from fastlegacy.hdf5.stack import Stack
 
-__all__ = ["add_header_options", "headers", "with_values_of_frames"]
+__all__ = ["add_header_options", "headers", "with_side_file", "with_values_of_frames"]
 
 _Parse = Callable[[str, str], Any]
 _SERIES = ("motors", "counters")
@@ -112,6 +112,11 @@ def add_header_options(parser: argparse.ArgumentParser) -> None:
         "What is written into headers that have a place for it. Units may be given, as in 140mm or 43.5keV. Beam and "
         "pixel size are those of the stored frames, whatever becomes of these.",
     )
+    group.add_argument(
+        "--geometry",
+        metavar="FILE",
+        help="a file that knows it: .poni (pyFAI), .par (ImageD11, CrysAlis), fastlegacy.toml; options go before it",
+    )
     for option, _, _, metavar, text in _HEADERS:
         group.add_argument(f"--{option}", metavar=metavar, help=text)
     group.add_argument(
@@ -177,6 +182,23 @@ def with_values_of_frames(values: dict[str, Any], stack: Stack) -> dict[str, Any
             option = f"--{name.removesuffix('s')}"
             found[name] = {key: _read(value, stack, f"{option} {key}") for key, value in values[name].items()}
     return found
+
+
+def with_side_file(stack: Stack, path: str | None) -> Stack:
+    """Return the stack with the geometry of a side file, where one is given, over that of its HDF5 file.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read.
+    UrlError
+        If it is no geometry.
+    """
+    from fastlegacy.geometry.read import over, read_geometry
+
+    if path is None:
+        return stack
+    return stack.with_geometry(over(read_geometry(path, stack.facts.shape[1:], len(stack)), stack.geometry))
 
 
 def _named_value(text: str, what: str) -> tuple[str, float | str]:

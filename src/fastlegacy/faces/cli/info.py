@@ -45,8 +45,8 @@ def _run(args: argparse.Namespace) -> int:
         print_json({**as_plain(info), **found, "geometry": plain_geometry(stack.geometry)})
         return 0
     print(info.url)
-    found = {"found as": f"{info.source}: {info.why}"}
-    print_table([(f"  {label}", text) for label, text in {**describe(info), **found, **_more(stack, mask)}.items()])
+    texts = {**describe(info), "found as": f"{info.source}: {info.why}", **_more(stack, mask)}
+    print_table([(f"  {label}", text) for label, text in texts.items()])
     _show_geometry(stack)
     _show_decoders(decoders)
     return 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fastlegacy.errors import UrlError
 from fastlegacy.faces.cli.command import Command, print_table
-from fastlegacy.faces.cli.header_options import add_header_options, headers
+from fastlegacy.faces.cli.header_options import add_header_options, headers, with_side_file, with_values_of_frames
 from fastlegacy.faces.cli.pixel_options import add_pixel_options, pixels
 from fastlegacy.faces.cli.tree_options import add_url_arguments
 
@@ -69,22 +69,23 @@ def _run(args: argparse.Namespace) -> int:
     way = _way(args)
     if args.width is not None and args.width < 1:
         raise UrlError(f"--width: {args.width} is not possible", hint="give 1 or more")
-    for name in ("mask_value", "saturate", "dtype"):  # of pixels in files, which a picture has none of
-        del choices[name]
-    for name in ("motors", "counters"):
-        values.pop(name, None)
+    # the rest is about bytes in files, which a picture has none of
+    choices = {name: choice for name, choice in choices.items() if name not in ("mask_value", "saturate", "dtype")}
+    values = {name: values[name] for _, names, _, _ in _PLACES for name in names if name in values}
     from fastlegacy.faces import library
     from fastlegacy.faces.show import picture
     from fastlegacy.index.folder import Folder
 
-    with library.open(args.source, args.dataset) as stack:
+    with library.open(args.source, args.dataset) as opened:
+        stack = with_side_file(opened, args.geometry)
+        values = with_values_of_frames(values, stack)
         # the view of the files of a mount with the same options
         ((_, tree),) = Folder.of(library.tree(stack, "npy", companions=(), **choices, **values)).trees()
         frames = _frames(args.frames, args.frame, len(stack))
         found = picture(tree.view, frames, combine=args.combine, size=_size(way, args.width), rings=rings)
     _show(args, found, way)
     if not args.quiet:
-        _tell(tree.view, frames, found, asked=args.rings != "none")
+        _tell(tree.view, frames, found, rings)
     return 0
 
 
@@ -179,7 +180,7 @@ def _show(args: argparse.Namespace, found: Picture, way: Way | None) -> None:
 # ---------------------------------------------------------------------------------------------------- what is told
 
 
-def _tell(view: View, frames: range, found: Picture, *, asked: bool) -> None:
+def _tell(view: View, frames: range, found: Picture, rings: list[float] | None) -> None:
     """Print what is seen, where each value of the geometry comes from, and on stderr what is missing."""
     from fastlegacy.faces.show import lacking
 
@@ -200,13 +201,17 @@ def _tell(view: View, frames: range, found: Picture, *, asked: bool) -> None:
         rows.append(("rings", f"{', '.join(f'{spacing:g}' for spacing in found.rings_angstrom)} {_ANGSTROM}"))
     print_table([(f"  {label}", text) for label, text in rows])
     sys.stdout.flush()
-    for what, words in lacking(facts.geometry).items():
-        if asked or what != "rings":
+    unknown = lacking(facts.geometry)
+    for what, words in unknown.items():
+        if what != "rings" or rings != []:
             print(f"fastlegacy: no {what}: nobody said {', '.join(words)}", file=sys.stderr)
-    _tell_outside(view)
+    outside = [f"{ring:g}" for ring in rings or () if ring not in found.rings_angstrom]
+    if outside and "rings" not in unknown:
+        print(f"fastlegacy: no ring of {', '.join(outside)} {_ANGSTROM} goes through the frame", file=sys.stderr)
+    _tell_of_beam_outside(view)
 
 
-def _tell_outside(view: View) -> None:
+def _tell_of_beam_outside(view: View) -> None:
     x, y = view.facts.geometry.beam_x_px, view.facts.geometry.beam_y_px
     ny, nx = view.facts.shape[1:]
     if x is not None and y is not None and not (-0.5 <= x < nx - 0.5 and -0.5 <= y < ny - 0.5):

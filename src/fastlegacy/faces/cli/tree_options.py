@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fastlegacy import units
 from fastlegacy.errors import LayoutError, UrlError
 from fastlegacy.faces.choices import layouts_of, options_of
-from fastlegacy.faces.cli.header_options import add_header_options, headers, with_values_of_frames
+from fastlegacy.faces.cli.header_options import add_header_options, headers, with_side_file, with_values_of_frames
 from fastlegacy.faces.cli.pixel_options import add_pixel_options, pixels
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def opened_tree(args: argparse.Namespace) -> Iterator[tuple[str, Tree | Folder]]
     values = headers(args)
     choices = pixels(args) | {"options": _format_options(args), "companions": _companions(args.companions)}
     memory = None if args.memory is None else units.memory_bytes(args.memory, "--memory")
-    with library.open(args.source, args.dataset, missing=args.missing, memory_bytes=memory) as stack:
+    with library.open(args.source, args.dataset, missing=args.missing, memory_bytes=memory) as opened:
+        stack = with_side_file(opened, args.geometry)
         values = with_values_of_frames(values, stack)
         tree = library.tree(stack, args.format, args.stem, first=args.first, remember_sizes=True, **choices, **values)
         try:
