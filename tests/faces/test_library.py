@@ -213,7 +213,7 @@ def test_tree_with_values_for_the_headers(url):
     with fastlegacy.open(url) as stack:
         tree = fastlegacy.tree(stack, start_deg=-10, step_deg=0.5)
         assert b"-9.0" in tree["data0003.edf"].read(0, 1024)
-        assert tree.facts.geometry.origin == {"start_deg": "caller", "step_deg": "caller"}
+        assert tree.facts.geometry.origin == {"start_deg": "the caller", "step_deg": "the caller"}
         assert stack.geometry.start_deg is None
         with pytest.raises(TypeError, match=r"'wavelenght' is no value of a header; there are .*wavelength_angstrom"):
             fastlegacy.tree(stack, wavelenght=1.0)

@@ -150,6 +150,6 @@ def test_a_side_file_goes_over_the_hdf5_file_and_under_the_options(tmp_path: Pat
     words = ["export", url, f"{tmp_path}/out", "--format", "cbf", "-q"]
     assert main([*words, "--geometry", f"{tmp_path}/fastlegacy.toml", "--distance", "141mm"]) == 0
     text = (tmp_path / "out" / "data0001.cbf").read_bytes()
-    assert b"# Detector_distance 0.141 m" in text
+    assert b"# Detector_distance 0.1410 m" in text
     assert b"# Wavelength 0.28502" in text
     assert main([*words, "--geometry", f"{tmp_path}/nothing.poni"]) == 1
