@@ -299,6 +299,10 @@ class Layout:
     options: Mapping[str, Option] = MappingProxyType({})
     companions: tuple[str, ...] = ()
 
+    def option(self, facts: StackFacts, name: str) -> Any:
+        """Return the value of an option: what the user gave, else the default."""
+        return facts.options.get(name, self.options[name].default)
+
     def stem(self, facts: StackFacts, stem: str) -> str:
         """Return what comes before the number in the names of the files."""
         del facts

@@ -3,6 +3,7 @@
 
 import io
 import zlib
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -319,3 +320,17 @@ def test_decode_with_filters_that_cannot_be_used():
             fastlegacy.decode(b"1234", shape=(2,), dtype="u2", filters=filters)
     assert "bslz4" in filter_names()
     assert filter_arguments("none") == {}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_is_no_value_of_a_header(value: float) -> None:
+    with pytest.raises(UrlError, match="distance_m cannot be"):
+        fastlegacy.encode(np.zeros((4, 6), "u2"), "edf", distance_m=value)
+
+
+def test_trees_and_folders_close_what_measures_ahead(tmp_path: Path) -> None:
+    url = write_stack(tmp_path / "scan.h5", np.zeros((3, 4, 5), "u2"))
+    with fastlegacy.open(url) as stack:
+        for format in ("cbf", "cbf,edf"):
+            with fastlegacy.tree(stack, format) as files:
+                assert all(file.size for file in files.values())

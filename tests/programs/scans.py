@@ -14,7 +14,17 @@ import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CELL_ANGSTROM", "GAP", "GEOMETRY", "SHAPE", "START_DEG", "STEP_DEG", "bragg_frames", "bragg_mask", "write_nxmx"]
+__all__ = [
+    "CELL_ANGSTROM",
+    "GAP",
+    "GEOMETRY",
+    "SHAPE",
+    "START_DEG",
+    "STEP_DEG",
+    "bragg_frames",
+    "bragg_mask",
+    "write_nxmx",
+]
 
 SHAPE = (1062, 1028)  # two modules of an Eiger, and the gap between them
 GAP = 2**32 - 1

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -248,6 +249,9 @@ def _only(layouts: dict[str, Layout]) -> dict[str, Layout]:
 def _with_geometry(stack: Stack | ArrayStack, values: Mapping[str, Any]) -> Stack | ArrayStack:
     if unknown := sorted(set(values) - set(_GEOMETRY)):
         raise TypeError(f"{unknown[0]!r} is no value of a header; there are {', '.join(sorted(_GEOMETRY))}")
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UrlError(f"{name} cannot be {value}", hint="give a number, or leave it out")
     if not values:
         return stack
     return stack.with_geometry(over(Geometry(**values, origin=dict.fromkeys(values, "the caller")), stack.geometry))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from fastlegacy.errors import UrlError
 from fastlegacy.index.tree import Tree, VirtualFile
@@ -125,6 +125,12 @@ class Folder(Mapping[str, VirtualFile]):
         for name, child in self._children.items():
             for path, tree in child.trees():
                 yield f"{name}/{path}" if path else name, tree
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close all trees: stop what measures sizes ahead, and remember them."""

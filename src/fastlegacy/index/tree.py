@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from fastlegacy._view import PieceFile
 from fastlegacy.errors import LayoutError, UrlError
@@ -267,6 +267,12 @@ class Tree(Mapping[str, "VirtualFile"]):
                 if form is not None:
                     return "formed", first, frames, self.view.how(form)
                 return "pixels", first, frames, _must_swap(self.facts, byteorder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Stop what measures sizes ahead, and remember them."""

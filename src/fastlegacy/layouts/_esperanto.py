@@ -106,7 +106,8 @@ def _time_lines(facts: StackFacts, frame: int) -> list[_Line]:
 def _angle_lines(facts: StackFacts, frame: int) -> list[_Line]:
     settings = Settings.of(facts)
     # omega turns the other way round
-    start_deg, end_deg = sorted(-settings.angle_deg(at) for at in (frame, frame + 1))
+    angle_deg = settings.angle_deg(frame)
+    start_deg, end_deg = sorted((-angle_deg, -angle_deg - settings.step_deg))
     return [("STARTANGLESINDEG", start_deg, 0.0, 0.0, 0.0), ("ENDANGLESINDEG", end_deg, 0.0, 0.0, 0.0)]
 
 

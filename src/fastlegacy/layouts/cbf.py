@@ -55,11 +55,11 @@ class CbfLayout(Layout):
             If the pixels are not real numbers, or the mask value is not possible.
         """
         require_dtype(facts, self.name, self.dtypes)
-        return Code("byte_offset", masked_counts(facts), digest=bool(self._option(facts, "md5")))
+        return Code("byte_offset", masked_counts(facts), digest=self.option(facts, "md5"))
 
     def constant_size(self, facts: StackFacts) -> int | None:
         """Return the size of every file where the option asks for one: that of the header, and 4 bytes a pixel."""
-        if self._option(facts, "size") == "exact":
+        if self.option(facts, "size") == "exact":
             return None
         require_dtype(facts, self.name, self.dtypes)
         _, ny, nx = facts.shape
@@ -101,13 +101,10 @@ class CbfLayout(Layout):
         )
 
     def _head(self, facts: StackFacts, index: int, coded: Coded, padding: str) -> bytes:
-        words = str(self._option(facts, "convention"))
+        words = self.option(facts, "convention")
         if words == "auto":
             words = convention(facts)
-        return head(facts, index, words, coded, padding, digest=bool(self._option(facts, "md5")))
-
-    def _option(self, facts: StackFacts, name: str) -> object:
-        return facts.options.get(name, self.options[name].default)
+        return head(facts, index, words, coded, padding, digest=self.option(facts, "md5"))
 
 
 LAYOUT = CbfLayout()

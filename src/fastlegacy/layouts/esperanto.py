@@ -25,7 +25,7 @@ from fastlegacy.errors import LayoutError
 from fastlegacy.layouts._checks import ALL_DTYPES, require_dtype, require_frame
 from fastlegacy.layouts._esperanto import header
 from fastlegacy.layouts._int32 import masked_counts
-from fastlegacy.model import CodedPixels, Layout, Literal, Option, Piece, Pixels, StackFacts
+from fastlegacy.model import CodedPixels, Geometry, Layout, Literal, Option, Piece, Pixels, StackFacts
 from fastlegacy.pixels import Code, Coded, Form
 
 __all__ = ["LAYOUT", "EsperantoLayout"]
@@ -62,8 +62,8 @@ class EsperantoLayout(Layout):
         return 1
 
     def frame_of(self, facts: StackFacts, index: int) -> int:
-        """Return the frame of a file, both counted from 0: the last frame first where the step is positive."""
-        return facts.shape[0] - 1 - index if (facts.geometry.step_deg or 0.0) > 0.0 else index
+        """Return the frame of a file, both counted from 0: the last frame first where the angle grows."""
+        return facts.shape[0] - 1 - index if _grows(facts.geometry) else index
 
     def code(self, facts: StackFacts) -> Code | None:
         """Return what the bodies are encoded by; None with ``pixels=4BYTE_LONG``.
@@ -75,7 +75,7 @@ class EsperantoLayout(Layout):
         """
         require_dtype(facts, self.name, self.dtypes)
         form = self._form(facts)
-        return Code("agi_bitfield", form) if self._option(facts, "pixels") == _CODED else None
+        return Code("agi_bitfield", form) if self.option(facts, "pixels") == _CODED else None
 
     def pieces(self, facts: StackFacts, index: int, coded: Coded | None = None) -> tuple[Piece, ...]:
         """Return header and pixels of a file.
@@ -90,7 +90,7 @@ class EsperantoLayout(Layout):
         require_frame(facts, index)
         frame = self.frame_of(facts, index)
         form = self._form(facts)
-        head = Literal(header(facts, frame, form.shape[1], form.at[1], str(self._option(facts, "pixels"))))
+        head = Literal(header(facts, frame, form.shape[1], form.at[1], self.option(facts, "pixels")))
         if code is None:
             return head, Pixels(frame, form=form)
         if coded is None:
@@ -99,7 +99,7 @@ class EsperantoLayout(Layout):
 
     def _form(self, facts: StackFacts) -> Form:
         _, ny, nx = facts.shape
-        multiple = int(str(self._option(facts, "multiple")))
+        multiple = self.option(facts, "multiple")
         longest = max(ny, nx)
         width = max(-(-longest // multiple) * multiple, _NARROWEST)
         if width > _WIDEST:
@@ -110,8 +110,10 @@ class EsperantoLayout(Layout):
             )
         return masked_counts(facts, shape=(width, width), at=(0, (width - nx) // 2))
 
-    def _option(self, facts: StackFacts, name: str) -> object:
-        return facts.options.get(name, self.options[name].default)
+
+def _grows(geometry: Geometry) -> bool:
+    angles = geometry.angles_deg
+    return (angles[-1] - angles[0] if angles else geometry.step_deg or 0.0) > 0.0
 
 
 LAYOUT = EsperantoLayout()

@@ -82,7 +82,7 @@ class SfrmLayout(Layout):
         code = self.code(facts)
         require_frame(facts, index)
         if coded is None:
-            raise ValueError(f"frame {index} was not measured, and the size of a Bruker frame depends on its pixels")
+            raise TypeError(f"frame {index} was not measured, and the size of a Bruker frame depends on its pixels")
         return Literal(header(facts, index, coded)), CodedPixels(index, code, coded.size)
 
 

@@ -134,7 +134,8 @@ class Motors:
 
     def _put_energy(self, positions: dict[str, Value]) -> None:
         """Put the wavelength, where exactly one motor is called an energy and counts in keV."""
-        energies = [v for name, v in positions.items() if "energy" in name.lower() and v.units() == "kev" and v.data.size == 1]
+        named = [value for name, value in positions.items() if "energy" in name.lower() and value.data.size == 1]
+        energies = [value for value in named if value.units() == "kev"]
         if len(energies) == 1:
             self._facts.energy(energies[0].where.rpartition("::")[2], "kev")
 

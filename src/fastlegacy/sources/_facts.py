@@ -381,7 +381,7 @@ def _value(dset: Any, where: str) -> Value | None:
 
 
 def _as_float64(data: NDArray[Any]) -> NDArray[np.float64]:
-    """Numbers as float64; of single precision, the shortest decimals that they stand for: 7.5e-05, not 7.5000004e-05."""
+    """Numbers as float64; of single precision, the shortest decimals that they stand for: 7.5e-05."""
     if data.dtype.kind == "f" and data.dtype.itemsize == 4:
         return data.astype("U32").astype(np.float64)
     return data.astype(np.float64)

@@ -109,8 +109,8 @@ def channels(shape: tuple[int, ...]) -> Iterator[tuple[int | None, Selection | N
 
 
 def _is_series(dset: Any) -> bool:
-    if not isinstance(dset, h5py.Dataset) or dset.shape is None or dset.dtype.kind not in "uif":
+    shape = dset.shape if isinstance(dset, h5py.Dataset) else None
+    if shape is None or len(shape) < 3 or 0 in shape or min(shape[-2:]) < 2:
         return False
-    if dset.dtype.itemsize not in (1, 2, 4, 8) or dset.dtype == "f2":
-        return False
-    return dset.ndim >= 3 and 0 not in dset.shape and min(dset.shape[-2:]) > 1
+    dtype = dset.dtype
+    return bool(dtype.kind in "uif" and dtype.itemsize in (1, 2, 4, 8) and dtype != "f2")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import h5py
@@ -57,7 +58,7 @@ class DatasetSource:
 
     def _item(self, context: Context, item: Any, path: str, seen: set[Any], depth: int) -> Iterator[tuple[str, str]]:
         """What is found at a group or dataset, the first time that it is reached."""
-        file = os.path.realpath(item.file.filename)  # links may have led through several files
+        file = _real(item.file.filename)  # links may have led through several files
         key = (file, h5py.h5o.get_info(item.id).addr)
         if key in seen:
             return
@@ -85,15 +86,22 @@ class DatasetSource:
 
 def reason(dset: Any) -> str | None:
     """Why a dataset is taken for a stack of frames, or None where it is not."""
-    if not isinstance(dset, h5py.Dataset) or dset.shape is None or dset.dtype.kind not in "uif":
+    shape = dset.shape if isinstance(dset, h5py.Dataset) else None
+    if shape is None or len(shape) < 2 or 0 in shape:
+        return None  # as most datasets are: of these nothing more is asked
+    dtype = dset.dtype
+    if dtype.kind not in "uif" or dtype.itemsize not in (1, 2, 4, 8) or dtype == "f2":
         return None
-    if dset.dtype.itemsize not in (1, 2, 4, 8) or dset.dtype == "f2" or 0 in dset.shape:
-        return None
-    if dset.ndim >= 3 and min(dset.shape[-2:]) > 1:
-        return f"{dset.ndim} axes of numbers"
-    if dset.ndim == 2 and min(dset.shape) >= _SMALLEST_IMAGE:
+    if len(shape) >= 3 and min(shape[-2:]) > 1:
+        return f"{len(shape)} axes of numbers"
+    if len(shape) == 2 and min(shape) >= _SMALLEST_IMAGE:
         return "2D, large enough to be an image"
     return None
+
+
+@lru_cache(maxsize=16)
+def _real(file: str) -> str:
+    return os.path.realpath(file)
 
 
 SOURCE = DatasetSource()

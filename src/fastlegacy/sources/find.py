@@ -194,7 +194,7 @@ def describe_named(stack: Stack, context: Context | None = None) -> StackInfo:
     return describe(stack) if claim is None else describe(stack, claim.source.name, claim.why)
 
 
-def claims(context: Context, file: str, path: str = "") -> list[Claim]:
+def claims(context: Context, file: str, path: str = "", *, plain: bool = True) -> list[Claim]:
     """The stacks of a file, each claimed by the first convention that knows it.
 
     Parameters
@@ -202,7 +202,9 @@ def claims(context: Context, file: str, path: str = "") -> list[Claim]:
     context : Context
     file : str
     path : str
-        Only those that a path may belong to are of interest; then plain datasets are not looked for.
+        Only those that a path may belong to are of interest.
+    plain : bool
+        Look for plain datasets as well, which no convention claims.
 
     Raises
     ------
@@ -213,8 +215,8 @@ def claims(context: Context, file: str, path: str = "") -> list[Claim]:
     taken: set[tuple[str, str]] = set()
     with context.open_h5(file):
         for source in _conventions():
-            if source.rank >= PLAIN_RANK and path:
-                continue
+            if (source.rank >= PLAIN_RANK and not plain) or (path and found):
+                break  # whoever knows the path is asked first
             for item in _found_by(source, context, file, path):
                 places = _places(context, file, item)
                 if source.rank < PLAIN_RANK or not (places & taken or (found and _is_flat(context, file, item))):
@@ -227,7 +229,7 @@ def claim_of(context: Context, named: DataUrl) -> Claim | None:
     """The stack that a url names, or names a part of, as a convention knows it; None where only its path is known."""
     assert named.dataset is not None
     file = os.path.abspath(named.file)
-    candidates = claims(context, file, named.dataset)
+    candidates = claims(context, file, named.dataset, plain=False)
     same = [claim for claim in candidates if _names(context, file, claim.found, named.dataset)]
     exact = [claim for claim in same if claim.found.selection == named.selection]
     return next(iter(exact or same), None)
@@ -346,7 +348,8 @@ def _unreadable(context: Context, file: str, claim: Claim, exc: FastlegacyError)
 
 
 def _only_stack(context: Context, file: str) -> Claim:
-    found = claims(context, os.path.abspath(file))
+    file = os.path.abspath(file)
+    found = claims(context, file, plain=False) or claims(context, file)
     best = min((claim.source.rank for claim in found), default=0)
     found = [claim for claim in found if claim.source.rank == best]
     if len(found) == 1:
