@@ -181,7 +181,7 @@ def test_lowest_bits_could_be_negative_and_are_refused() -> None:
 
 
 def test_a_frame_has_to_be_measured_first() -> None:
-    with pytest.raises(ValueError, match="frame 2 was not measured"):
+    with pytest.raises(TypeError, match="frame 2 was not measured"):
         LAYOUT.pieces(facts(), 2)
     assert LAYOUT.pieces(facts(), 2, Coded(99, (1, 0)))[1] == CodedPixels(2, LAYOUT.code(facts()), 99)
 
