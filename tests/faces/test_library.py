@@ -5,6 +5,7 @@ import io
 import zlib
 from pathlib import Path
 
+import fabio
 import h5py
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ import pytest
 import fastlegacy
 from fastlegacy.errors import DecodeError, FilterError, LayoutError, SourceError, UrlError
 from fastlegacy.hdf5.files import default_context
+from fastlegacy.sources.frame_values import frame_values
+from fastlegacy.testing.dectris import dectris_series
 from fastlegacy.testing.files import write_stack
 from fastlegacy.testing.filters import filter_arguments, filter_names
 from fastlegacy.testing.frames import counting_frames, plain_frames
@@ -334,3 +337,20 @@ def test_trees_and_folders_close_what_measures_ahead(tmp_path: Path) -> None:
         for format in ("cbf", "cbf,edf"):
             with fastlegacy.tree(stack, format) as files:
                 assert all(file.size for file in files.values())
+
+
+def test_a_series_of_blocks_has_its_mask_and_its_counters(tmp_path: Path) -> None:
+    frames = plain_frames(6, (40, 50), "u2")
+    mask = np.zeros((40, 50), "u4")
+    mask[3, 4], mask[5, 6] = 1, 2
+    url = dectris_series(tmp_path, frames, blocks=(4, 2), detector={"detectorSpecific/pixel_mask": mask})
+    master = url.partition("::")[0]
+    with h5py.File(master, "a") as h5:
+        h5["monitor"] = np.arange(6.0)
+    with fastlegacy.open(master + "?path=/entry/data&slice=2:5") as stack:
+        tree = fastlegacy.tree(stack, "cbf")
+        with fabio.open(io.BytesIO(next(iter(tree.values())).read())) as image:
+            assert image.data[3, 4] == -1
+            assert image.data[5, 6] == -2
+        values = frame_values(stack.url, "/monitor", len(stack), stored_shape=stack.stored_shape)
+        assert values == [2.0, 3.0, 4.0]

@@ -278,7 +278,7 @@ def _mask_classes(mask: MaskLike, stack: Stack | ArrayStack) -> NDArray[np.uint8
     if not isinstance(mask, str | os.PathLike):
         return mask_of(mask, shape).classes
     if mask == "auto":
-        found = find_mask(stack.url) if isinstance(stack, Stack) else None
+        found = find_mask(stack.frames_url) if isinstance(stack, Stack) else None
         return None if found is None else found.classes
     return None if mask == "none" else read_mask(mask, shape).classes
 

@@ -18,7 +18,14 @@ from fastlegacy.hdf5.url import DataUrl, parse_url
 __all__ = ["frame_values"]
 
 
-def frame_values(url: str, path: str, frames: int, context: Context | None = None) -> float | list[float]:
+def frame_values(
+    url: str,
+    path: str,
+    frames: int,
+    context: Context | None = None,
+    *,
+    stored_shape: tuple[int, ...] | None = None,
+) -> float | list[float]:
     """Read one number for each frame of a stack, or one for all of them.
 
     Parameters
@@ -30,6 +37,8 @@ def frame_values(url: str, path: str, frames: int, context: Context | None = Non
     frames : int
         How many frames the stack has.
     context : Context, optional
+    stored_shape : tuple of int, optional
+        Of the frames before the url's slice; by default that of the dataset that the url names.
 
     Raises
     ------
@@ -45,7 +54,7 @@ def frame_values(url: str, path: str, frames: int, context: Context | None = Non
         values = _read(context, named)
         total = values.size
         if total > 1 and stack.selection is not None:
-            values = _selected(values, _shape(context, stack), stack)
+            values = _selected(values, stored_shape or _shape(context, stack), stack)
     if values.size == 1:
         return float(values[0])
     if values.size != frames:

@@ -221,6 +221,6 @@ def _read(value: float | str, stack: Stack, what: str) -> float | list[float]:
     if not isinstance(value, str):
         return value
     try:
-        return frame_values(stack.url, value, len(stack))
+        return frame_values(stack.url, value, len(stack), stored_shape=stack.stored_shape)
     except FastlegacyError as error:
         raise UrlError(f"{what}: {error}") from error
