@@ -24,9 +24,11 @@ cdef object exception(const fl_error *e, str place):
     if e.code == FL_NOMEM:
         return MemoryError(f"{place}: {message}")
     if e.code == FL_BEYOND:
-        return LayoutError(message, **where, hint="clip such pixels (--saturate clip), or choose a format with larger numbers")
+        hint = "clip such pixels (--saturate clip), or choose a format with larger numbers"
+        return LayoutError(message, **where, hint=hint)
     if e.code in (FL_SHORT, FL_SYSTEM, FL_CHANGED, FL_RESIZED):
-        hint = "open the stack again" if e.code in (FL_CHANGED, FL_RESIZED) else "check the file, or copy it again from its source"
+        has_changed = e.code in (FL_CHANGED, FL_RESIZED)
+        hint = "open the stack again" if has_changed else "check the file, or copy it again from its source"
         return SourceError(message, **where, hint=hint)
     if e.code in (FL_CORRUPT, FL_CHECKSUM, FL_PYTHON):
         return DecodeError(message, **where, hint="other frames may be fine; copy the file again from its source")

@@ -20,7 +20,7 @@ Two hooks lead from C back to Python, and take the GIL for it: ``prepare`` (a da
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strdup
 
 import math

@@ -60,6 +60,7 @@ cdef class View:
                   str simd=None):
         cdef fl_view *v = &self.view
         cdef const uint8_t[::1] classes
+        cdef int64_t i
         if dtype not in _TYPES or fl_type_size(_TYPES.index(dtype)) != stack.stack.itemsize:
             raise ValueError(f"{dtype!r} is not the type of these pixels")
         if not 1 <= binning <= min(stack.stack.ny, stack.stack.nx) or binning > 64:
@@ -73,7 +74,11 @@ cdef class View:
             classes = mask
             if classes.shape[0] != stack.stack.ny * stack.stack.nx:
                 raise ValueError("a mask has a class for each pixel of a frame")
+            for i in range(classes.shape[0]):
+                if classes[i] > 2:
+                    raise ValueError(f"a mask has no class {classes[i]}")
             v.mask = &classes[0]
+            mask = classes  # as long as it is there, nobody can move its bytes
         v.by_value = mask is None and dtype[0] == "u"
         v.side = binning
         v.by, v.bx = stack.stack.ny // binning, stack.stack.nx // binning
@@ -141,10 +146,10 @@ cdef class View:
         f.view = &self.view
         f.ny, f.nx = shape
         f.y, f.x = at
-        if not (0 <= f.y and f.y + self.view.ny <= f.ny <= _LONGEST and 0 <= f.x
+        if not (0 <= f.y <= _LONGEST and f.y + self.view.ny <= f.ny <= _LONGEST and 0 <= f.x <= _LONGEST
                 and f.x + self.view.nx <= f.nx <= _LONGEST):
             raise ValueError("the frame has no room for the image")
-        if f.ny * f.nx * 8 > _LARGEST:
+        if f.ny * f.nx > _LARGEST // 8:
             raise ValueError("a frame larger than any file")
         convert.source, convert.to = _TYPES.index(self.source_dtype), _TYPES.index(to)
         convert.swap = swap
@@ -188,13 +193,14 @@ cdef class View:
         cdef fl_error error
         cdef int rc
         self._check_frame(frame)
+        if how[0] is None:
+            raise ValueError("only coded pixels are measured")
         fl_error_clear(&error)
         with nogil:
             rc = fl_measure(c, frame, &measured, &error)
         if rc:
             raise raised(&error)
         return measured.size, measured.n16, measured.n32
-
 
     def encoded(self, int64_t frame, int64_t size, how):
         """A frame through its codec; it stays in the cache for who reads it next."""
@@ -241,6 +247,7 @@ cdef class PieceFile:
             raise MemoryError
         self.file.users = 1
         self.file.stack = &stack.stack
+        pieces = tuple(pieces)
         self.file.pieces = <fl_piece *>calloc(len(pieces) + 1, sizeof(fl_piece))
         if self.file.pieces == NULL:
             raise MemoryError
@@ -248,9 +255,9 @@ cdef class PieceFile:
             p = &self.file.pieces[self.file.n_pieces]
             p.start = self.file.size
             self._piece(p, stack, view, kind, rest)
+            self.file.n_pieces += 1
             if self.file.size > _LARGEST - p.size:
                 raise ValueError("a file larger than any file can be")
-            self.file.n_pieces += 1
             self.file.size += p.size
 
     cdef int _piece(self, fl_piece *p, Stack stack, View view, str kind, rest) except -1:
@@ -281,7 +288,10 @@ cdef class PieceFile:
         p.coder = view.coder(how)
         if kind == "formed":
             p.kind = FL_FORMED
-            p.size = frames * p.coder.form.ny * p.coder.form.nx * fl_type_size(p.coder.form.convert.to)
+            frame_bytes = p.coder.form.ny * p.coder.form.nx * <object>fl_type_size(p.coder.form.convert.to)
+            if (first + frames) * frame_bytes > _LARGEST:
+                raise ValueError("a file larger than any file can be")
+            p.size = frames * frame_bytes
             return 0
         if how[0] is None or not 0 < rest[1] <= _LARGEST:
             raise ValueError("coded pixels have a codec and a size")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastlegacy import _encode, _view
+from fastlegacy._codec import simd_levels
 from fastlegacy.errors import SourceError
 from fastlegacy.index.conversion import how
 from fastlegacy.pixels import Form, Orientation
 
 from .reference_bruker import bruker100_encode
-from .reference_pixels import develop
+from .reference_pixels import classes, develop
 from .test_view import TURNS, frames_of, view_of
 
 CODECS = ["byte_offset", "agi_bitfield", "bruker100"]
@@ -81,6 +83,66 @@ def test_a_frame_that_is_not_the_one_that_was_measured_is_an_error(codec: str, o
         with pytest.raises(SourceError, match=r"scan\.h5::/data frame 0: the frame is not the one that was measured"):
             file.read_into(bytearray(8), 0)
     assert _view.PieceFile(view, [("coded", 0, size, way)]).read_into(bytearray(8), 0) == 8
+
+
+def test_that_error_says_which_frame_it_is_also_when_the_frame_is_in_the_cache() -> None:
+    view = view_of(frames_of("<u2"))
+    way = how(form_of("byte_offset", (7, 13)), "u2", "byte_offset")
+    size = view.measure(1, way)[0]
+    view.encoded(1, size, way)
+    with pytest.raises(SourceError, match=r"scan\.h5::/data frame 1: the frame is not the one that was measured"):
+        view.encoded(1, size + 1, way)
+
+
+ENDS = [0, 1, 126, 127, 128, 254, 255, 256, 32766, 32767, 32768, 65533, 65534, 65535]
+LARGE_ENDS = [*ENDS, 65536, 2**31 - 4, 2**31 - 3, 2**31 - 2, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1]
+
+
+@pytest.mark.parametrize("simd", simd_levels())
+@pytest.mark.parametrize("source", ["<u2", ">u2", "<u4", ">u4", "<u1"])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    "form",
+    [
+        Form("<i4", (9, 8000), gap=-1, bad=-2, high=2**31 - 3),
+        Form("<i4", (9, 8000), gap=-1, bad=-2, high=127),
+        Form("<i4", (9, 8000), gap=-1, bad=-2, high=32767),
+        Form("<i4", (9, 8000), gap=-1, low=3),
+        Form("<i4", (9, 8000), gap=-1, add=40),
+        Form("<i4", (9, 8000), gap=-2),
+        Form("<i4", (9, 8000), bad=-(2**31)),
+        Form("<i4", (9, 8000), gap=-1, saturate="keep"),
+        Form("<i4", (9, 8000), gap=-1, add=2**31 - 100, saturate="keep"),
+        Form("<i4", (9, 8001), gap=-1, high=2**31 - 3, pad=-1),
+        Form("<i4", (9, 8001), gap=-1, high=2**31 - 3, pad=-(2**31)),
+    ],
+    ids=str,
+)
+def test_counted_as_they_are_stored_or_as_they_are_written(simd: str, source: str, masked: bool, form: Form) -> None:
+    ends = np.array([n for n in LARGE_ENDS if n <= np.iinfo(source).max], source)
+    rng = np.random.default_rng(5)
+    frames = rng.choice(ends, (1, 9, 8000))  # more than is decoded at a time
+    frames[0, 2:] = np.where(rng.random((7, 8000)) < 0.01, frames[0, 2:], rng.poisson(50, (7, 8000)))
+    mask = rng.choice(3, (9, 8000), p=(0.98, 0.01, 0.01)).astype(np.uint8) if masked else None
+    view = view_of(frames, mask=mask, simd=simd)
+    way = how(form, view.source_dtype, "byte_offset")
+    expected = _encode.byte_offset_encode(_written(frames[0], form, mask))
+    assert view.measure(0, way) == (len(expected), 0, 0)
+
+
+def _written(frame: Any, form: Form, mask: Any) -> Any:
+    """The twin for many pixels at once: each number that occurs is developed once, in a frame of its own."""
+    native = frame.astype(frame.dtype.newbyteorder("="))
+    kinds = classes(frame, mask)
+    out = np.full(form.shape, form.pad, "<i4")
+    for kind in range(3):
+        numbers, places = np.unique(native, return_inverse=True)
+        alone = np.full((1, len(numbers)), kind, np.uint8)
+        written = develop(numbers[None], replace(form, shape=(1, len(numbers))), mask=alone)[0][
+            places.reshape(frame.shape)
+        ]
+        out[:, : frame.shape[1]][kinds == kind] = written[kinds == kind]
+    return out
 
 
 def test_a_frame_is_encoded_once_for_all_who_have_it_open() -> None:

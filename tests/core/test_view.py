@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
 from typing import Any
@@ -181,17 +182,36 @@ def test_every_range_of_a_file_is_the_slice_of_the_whole(data: st.DataObject) ->
 
 @pytest.mark.parametrize("code", INTEGERS)
 @pytest.mark.parametrize("binning", [1, 2])
-def test_a_pixel_beyond_the_limits_is_an_error_where_that_was_asked_for(code: str, binning: int) -> None:
+@pytest.mark.parametrize("orientation", TURNS, ids=str)
+def test_a_pixel_beyond_the_limits_is_an_error_where_that_was_asked_for(
+    code: str, binning: int, orientation: Orientation
+) -> None:
     frames = np.zeros((1, 6, 8), "<" + code)
     frames[0, 4, 5] = 101
-    form = Form("<i4", (6 // binning, 8 // binning), high=100, saturate="error")
-    view = view_of(frames, binning=binning)
-    with pytest.raises(LayoutError, match=r"scan\.h5::/data frame 0: a pixel is beyond the limits.*row 4, column [45]"):
+    form = Form("<i4", orientation.shape((6 // binning, 8 // binning)), high=100, saturate="error")
+    view = view_of(frames, binning=binning, orientation=orientation)
+    column = 5 // binning * binning
+    with pytest.raises(LayoutError, match=rf"scan\.h5::/data frame 0: .*beyond the limits.*row 4, column {column}\)"):
         developed(view, 0, form)
+    form = Form("<i4", (6 // binning, 8 // binning), high=100, saturate="error")
     with pytest.raises(OverflowInFrameError):
         develop(frames[0], form, binning=binning)
     frames[0, 4, 5] = 100
     assert developed(view_of(frames, binning=binning), 0, form)[4 // binning, 5 // binning] == 100
+
+
+def test_the_error_names_the_dataset_that_the_frame_is_from() -> None:
+    files, cache = _core.Files(1), _core.Cache(0)
+    datasets = [
+        _core.Dataset(name, (2, 1, 1), (2, 1, 1), b"\0", files, cache, "memory", memory=memory)
+        for name, memory in (("a.h5::/data", b"\1\2"), ("b.h5::/data", b"\3\7"))
+    ]
+    parts = [
+        (d, [(2 * i, 1, 2, 0, 0, 1), (0, 1, 1, 1, 0, 1), (0, 1, 1, 2, 0, 1)], (0, 0, 0)) for i, d in enumerate(datasets)
+    ]
+    view = _view.View(_core.Stack((4, 1, 1), b"\0", parts), cache, "u1")
+    with pytest.raises(LayoutError, match=r"b\.h5::/data frame 3: "):
+        developed(view, 3, Form("<i4", (1, 1), high=5, saturate="error"))
 
 
 def test_a_gap_beyond_the_limits_is_no_error() -> None:
@@ -218,19 +238,43 @@ def test_floating_point_pixels_are_rounded_to_even_and_clipped(code: str, number
     assert developed(view_of(frames), 0, form)[0, 0] == expected == develop(frames[0], form)[0, 0]
 
 
+@pytest.mark.parametrize("number", [2.0**63, 2.0**63 + 2048, 2.0**63 + 4096, 2.0**64, -(2.0**63), -(2.0**63) - 2048])
+@pytest.mark.parametrize("add", [-4096, 4096])
+@pytest.mark.parametrize("to", ["<i8", "<u8"])
+def test_floating_point_pixels_may_be_larger_than_what_is_written_before_something_is_added(
+    number: float, add: int, to: str
+) -> None:
+    frames = np.array([[[number]]])
+    form = Form(to, (1, 1), add=add)
+    assert developed(view_of(frames), 0, form)[0, 0] == develop(frames[0], form)[0, 0]
+
+
+@pytest.mark.parametrize("orientation", TURNS, ids=str)
+def test_rows_longer_than_what_is_decoded_at_a_time(orientation: Orientation) -> None:
+    frames = np.random.default_rng(4).integers(0, 2**40, (1, 3, 17001)).astype(">u8")
+    turned = frames[0].T if orientation.transpose else frames[0]
+    turned = turned[::-1] if orientation.flip_ud else turned
+    turned = turned[:, ::-1] if orientation.flip_lr else turned
+    form = Form("<i8", turned.shape, gap=-1)
+    np.testing.assert_array_equal(developed(view_of(frames, orientation=orientation), 0, form), turned)
+
+
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "why"),
     [
-        {"shape": (6, 13)},
-        {"at": (1, 0)},
-        {"at": (-1, 0), "shape": (20, 20)},
+        ({"shape": (6, 13)}, "room"),
+        ({"at": (1, 0)}, "room"),
+        ({"at": (-1, 0), "shape": (20, 20)}, "room"),
+        ({"at": (2**63 - 1, 0)}, "room"),
+        ({"at": (0, 2**63 - 1)}, "room"),
+        ({"shape": (2**31, 2**31)}, "larger than any file"),
     ],
 )
-def test_a_frame_without_room_for_the_image_is_refused(wrong: dict[str, Any]) -> None:
+def test_a_frame_without_room_for_the_image_is_refused(wrong: dict[str, Any], why: str) -> None:
     frames = frames_of("<u2")
     form = Form(**({"dtype": "<u2", "shape": (7, 13)} | wrong))
-    with pytest.raises(ValueError, match="room"):
-        view_of(frames).develop(0, how(form, "u2"), np.empty(form.shape, "<u2").reshape(-1).view(np.uint8))
+    with pytest.raises(ValueError, match=why):
+        view_of(frames).develop(0, how(form, "u2"), np.empty(7 * 13 * 2, np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -241,10 +285,14 @@ def test_a_frame_without_room_for_the_image_is_refused(wrong: dict[str, Any]) ->
         Form("<i4", (7, 13), low=5, high=4),
         Form("<i4", (7, 13), high=-5),
         Form("<u1", (7, 13), gap=0.5),
+        Form("<i4", (7, 13), gap=math.inf),
+        Form("<i4", (7, 13), bad=math.nan),
+        Form("<i4", (7, 13), add=-(2**63), saturate="keep"),
+        Form("<i8", (7, 13), add=2**64, saturate="keep"),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(form: Form) -> None:
-    with pytest.raises(ValueError, match=r"is no|no uint|no u|from"):
+    with pytest.raises(ValueError, match=r"is no|no uint|no u|from|cannot be added"):
         how(form, "u2")
 
 
@@ -259,11 +307,44 @@ def test_a_wrong_argument_is_refused() -> None:
         view.develop(0, plain, out[1:])
     with pytest.raises(ValueError, match="mask"):
         view_of(frames, mask=np.zeros((7, 12), np.uint8))
+    with pytest.raises(ValueError, match="no class 3"):
+        view_of(frames, mask=np.full((7, 13), 3, np.uint8))
     with pytest.raises(ValueError, match="squares"):
         view_of(frames, binning=8)
+    with pytest.raises(ValueError, match="coded"):
+        view.measure(0, how(Form("<f8", (7, 13)), "u2"))
     with pytest.raises(ValueError, match="32 bits"):
         view.measure(0, how(Form("<u2", (7, 13)), "u2", "byte_offset"))
     with pytest.raises(ValueError, match="codec"):
         view.encoded(0, 10, plain)
     with pytest.raises(ValueError, match="view"):
         _view.PieceFile(view.stack, [("formed", 0, 1, plain)])
+    vast = how(Form("<f8", (2**30, 2**29)), "u2")
+    with pytest.raises(ValueError, match="larger than any file"):
+        _view.PieceFile(view, [("formed", 1, 1, vast)])
+
+
+def test_a_mask_stays_where_it_is_as_long_as_a_view_looks_at_it() -> None:
+    mask = bytearray(7 * 13)
+    view = view_of(frames_of("<u2"))
+    other = _view.View(view.stack, _core.Cache(0), "u2", mask=mask)
+    with pytest.raises(BufferError):
+        mask.extend(bytes(10**6))
+    del other
+    mask.extend(bytes(10**6))
+
+
+def test_a_ring_of_objects_does_not_keep_a_view_from_leaving_the_cache() -> None:
+    class Ring(tuple[int, int]):
+        view: _view.View
+
+    cache = _core.Cache(10**6)
+    stack = _core.Stack((1, 2, 2), b"\0", [])
+    view = _view.View(stack, cache, "u1")
+    shape = Ring((2, 2))
+    shape.view = view
+    assert len(view.encoded(0, 4, how(Form("<i4", shape), "u1", "byte_offset"))) == 4
+    assert cache.used_bytes == 4
+    del view, shape
+    gc.collect()
+    assert cache.used_bytes == 0

@@ -3,7 +3,8 @@
  * Frames through the codecs of legacy formats: how large one becomes, and any range of its bytes.
  *
  * To measure a frame, its rows are converted a few at a time and counted while they are in the L2 cache; nothing is
- * written. To read one, it is encoded as a whole, once, and kept in the cache until all of it was asked for.
+ * written, and the most usual pixels are counted as they are stored. To read one, it is encoded as a whole, once, and
+ * kept in the cache until all of it was asked for.
  */
 #ifndef FL_CODED_H
 #define FL_CODED_H
@@ -12,6 +13,7 @@
 #include "bruker.h"
 #include "byteoffset.h"
 #include "pixels.h"
+#include "sizes.h"
 
 enum { FL_BYTE_OFFSET, FL_AGI_BITFIELD, FL_BRUKER };
 
@@ -34,22 +36,89 @@ static int fl_coder_pixels(const fl_coder *c, int64_t frame, int32_t **pixels, s
     return fl_framed_read(&c->form, frame, 0, n, (uint8_t *)*pixels, e);
 }
 
-/* Add what some rows (IN) become; row[-1] is the pixel before them where `first` is not set. */
-static void fl_measure_rows(const fl_coder *c, const int32_t *rows, int64_t ny, int first, fl_measured *m)
+/* A number that is a u2, a u4 or an i4. */
+static inline int64_t fl_number_of(const fl_number *number, int type)
 {
-    int64_t n = ny * c->form.nx, n16, n32;
+    uint16_t two;
+    uint32_t four;
+    memcpy(&two, number, sizeof two);
+    memcpy(&four, number, sizeof four);
+    return type == FL_U2 ? two : type == FL_U4 ? (int64_t)four : (int32_t)four;
+}
+
+/* 1 if it is known that no two pixels of the form are 2^31 or more apart. */
+static int fl_is_near(const fl_form *f)
+{
+    const fl_conversion *c = &f->convert;
+    const fl_number *others[] = {&c->gap, &c->bad, &f->pad};
+    if (c->from != FL_U2 && c->from != FL_U4)
+        return 0;
+    int64_t least = fl_number_of(&c->low, c->from) + c->add, most = fl_number_of(&c->high, c->from) + c->add;
+    if (least < INT32_MIN || most > INT32_MAX)
+        return 0; /* those bits that are kept may be any number */
+    for (int i = 0; i < 3; i++) {
+        int64_t other = fl_number_of(others[i], FL_I4);
+        least = other < least ? other : least;
+        most = other > most ? other : most;
+    }
+    return most - least <= INT32_MAX;
+}
+
+/* 1 if a frame becomes what csrc/sizes.h counts as it is stored. */
+static int fl_is_counted_as_stored(const fl_coder *c)
+{
+    const fl_form *f = &c->form;
+    const fl_view *v = f->view;
+    const fl_conversion *how = &f->convert;
+    return c->codec == FL_BYTE_OFFSET && fl_is_near(f) && v->by_value && v->side == 1 && !v->transpose &&
+           !v->flip_ud && !v->flip_lr && f->ny == v->ny && f->nx == v->nx && how->has_gap &&
+           fl_number_of(&how->gap, FL_I4) == -1 && how->add == 0 && fl_number_of(&how->low, how->from) == 0 &&
+           !how->is_error;
+}
+
+static int fl_measure_stored(const fl_coder *c, int64_t frame, fl_measured *m, fl_error *e)
+{
+    const fl_view *v = c->form.view;
+    size_t z = v->stack->itemsize;
+    int64_t n = v->ny * v->nx, step = FL_ROWS_BYTES / (int64_t)z;
+    int64_t most = fl_number_of(&c->form.convert.high, v->type) + 1;
+    uint8_t *room = aligned_alloc(FL_LINE, FL_LINE + FL_ROWS_BYTES), *stored = room + FL_LINE;
+    int rc = FL_OK;
+    if (!room)
+        return fl_fail(e, FL_NOMEM, "");
+    memset(stored - z, 0, z); /* the pixel before the first one is 0 */
+    for (int64_t from = 0; from < n && rc == FL_OK; from += step) {
+        int64_t to = n - from < step ? n : from + step;
+        rc = fl_read_stored(v, frame, from, to, stored, e);
+        if (rc == FL_OK && v->type == FL_U2)
+            m->size += fl_size_of_u16((const uint16_t *)stored, to - from, most > UINT16_MAX ? UINT16_MAX : most, v->simd);
+        else if (rc == FL_OK)
+            m->size += fl_size_of_u32((const uint32_t *)stored, to - from, (uint32_t)most, v->simd);
+        memcpy(stored - z, stored + (size_t)(to - from - 1) * z, z);
+    }
+    free(room);
+    return rc;
+}
+
+/* Add what some rows (IN) become; row[-1] is the pixel before them where `first` is not set. */
+static void fl_measure_rows(const fl_coder *c, const int32_t *rows, int64_t ny, int first, int near, fl_measured *m)
+{
+    int64_t n = ny * c->form.nx, n32;
     int simd = c->form.view->simd;
     switch (c->codec) {
     case FL_BYTE_OFFSET:
-        m->size += first ? fl_byteoffset_size(rows, n, simd)
-                         : fl_byteoffset_size(rows - 1, n + 1, simd) - fl_byteoffset_size(rows - 1, 1, simd);
+        if (first) {
+            m->size += fl_byteoffset_size(rows++, 1, simd);
+            n--;
+        }
+        m->size += near ? fl_size_of_i32((const uint32_t *)rows, n, 0, simd)
+                        : fl_byteoffset_size(rows - 1, n + 1, simd) - fl_byteoffset_size(rows - 1, 1, simd);
         break;
     case FL_AGI_BITFIELD:
         m->size += (int64_t)fl_agi_rows_size(rows, ny, c->form.nx, simd);
         break;
     default:
-        fl_bruker_count(rows, n, &n16, &n32);
-        m->n16 += n16;
+        m->n16 += fl_bruker_count(rows, n, &n32, simd);
         m->n32 += n32;
     }
 }
@@ -58,8 +127,11 @@ static void fl_measure_rows(const fl_coder *c, const int32_t *rows, int64_t ny, 
 static int fl_measure(const fl_coder *c, int64_t frame, fl_measured *m, fl_error *e)
 {
     const fl_form *f = &c->form;
-    int64_t step = FL_ROWS_BYTES / (f->nx * (int64_t)sizeof(int32_t));
+    int64_t step = 2 * FL_ROWS_BYTES / (f->nx * (int64_t)sizeof(int32_t)); /* twice: stored pixels are seldom so large */
+    int near = fl_is_near(f);
     memset(m, 0, sizeof *m);
+    if (fl_is_counted_as_stored(c))
+        return fl_measure_stored(c, frame, m, e);
     step = f->view->transpose || step > f->ny ? f->ny : step < 1 ? 1 : step;
     int32_t *rows = malloc(((size_t)(step * f->nx) + 1) * sizeof *rows);
     if (!rows)
@@ -70,7 +142,7 @@ static int fl_measure(const fl_coder *c, int64_t frame, fl_measured *m, fl_error
         rows[0] = y ? rows[step * f->nx] : 0; /* all blocks before the last have `step` rows */
         rc = fl_framed_read(f, frame, y * f->nx, end * f->nx, (uint8_t *)(rows + 1), e);
         if (rc == FL_OK)
-            fl_measure_rows(c, rows + 1, end - y, y == 0, m);
+            fl_measure_rows(c, rows + 1, end - y, y == 0, near, m);
     }
     free(rows);
     if (c->codec == FL_AGI_BITFIELD)
@@ -78,7 +150,7 @@ static int fl_measure(const fl_coder *c, int64_t frame, fl_measured *m, fl_error
     if (c->codec == FL_BRUKER)
         m->size = fl_bruker_size(f->ny * f->nx, m->n16, m->n32);
     if (rc == FL_OK && c->codec == FL_AGI_BITFIELD && m->size > UINT32_MAX)
-        rc = fl_fail(e, FL_BEYOND, "AGI_BITFIELD holds 4 GiB of an image");
+        rc = fl_frame_fail(f->view, frame, FL_BEYOND, "AGI_BITFIELD holds 4 GiB of an image", e);
     return rc;
 }
 
@@ -92,7 +164,7 @@ static int fl_encode(const fl_coder *c, const int32_t *pixels, uint8_t *out, int
     else if (c->codec == FL_AGI_BITFIELD)
         rc = fl_agi_encode(pixels, f->ny, f->nx, out, (size_t)size, &written, simd);
     else
-        rc = fl_bruker_encode(pixels, f->ny * f->nx, out, size);
+        rc = fl_bruker_encode(pixels, f->ny * f->nx, out, size, simd);
     return rc == FL_OK && written != (size_t)size ? FL_RANGE : rc;
 }
 
@@ -107,12 +179,8 @@ static int fl_coded_load(const fl_coder *c, int64_t frame, int64_t size, fl_entr
         entry->data = fl_cache_buffer(cache, (size_t)size, &entry->room);
         entry->bytes = entry->data ? entry->room : 0;
         rc = entry->data ? fl_encode(c, pixels, entry->data, size) : FL_NOMEM;
-        if (rc == FL_RANGE) {
-            e->name = fl_stack_name(c->form.view->stack);
-            e->frame = frame;
-        }
         if (rc)
-            fl_fail(e, rc = rc == FL_RANGE ? FL_RESIZED : rc, "");
+            rc = fl_frame_fail(c->form.view, frame, rc == FL_RANGE ? FL_RESIZED : rc, "", e);
     }
     if (pixels)
         fl_cache_give_back(cache, (uint8_t *)pixels, room);
@@ -133,7 +201,7 @@ static int fl_coded_read(const fl_coder *c, int64_t frame, int64_t size, int64_t
         fl_cache_loaded(cache, entry, rc == FL_OK);
     }
     if (rc == FL_OK && (uint64_t)size != entry->size)
-        rc = fl_fail(e, FL_RESIZED, "");
+        rc = fl_frame_fail(c->form.view, frame, FL_RESIZED, "", e);
     if (rc == FL_OK)
         memcpy(out, entry->data + from, (size_t)(to - from));
     fl_cache_release(cache, entry, (size_t)counted);

@@ -112,11 +112,11 @@ static inline size_t fl_type_size(int type)
     FL_CONVERT_BODY(S, s, I1, int8_t, uint8_t, FL_FLOAT_LIMIT, FL_FLOAT_TO_INT(v, int64_t, int8_t, uint8_t))           \
     FL_CONVERT_BODY(S, s, I2, int16_t, uint16_t, FL_FLOAT_LIMIT, FL_FLOAT_TO_INT(v, int64_t, int16_t, uint16_t))       \
     FL_CONVERT_BODY(S, s, I4, int32_t, uint32_t, FL_FLOAT_LIMIT, FL_FLOAT_TO_INT(v, int64_t, int32_t, uint32_t))       \
-    FL_CONVERT_BODY(S, s, I8, int64_t, uint64_t, FL_FLOAT_LIMIT, FL_FLOAT_TO_INT(v, int64_t, int64_t, uint64_t))       \
+    FL_CONVERT_BODY(S, s, I8, int64_t, uint64_t, FL_FLOAT_LIMIT, FL_FLOAT_TO_INT(v, fl_wide, int64_t, uint64_t))       \
     FL_CONVERT_BODY(S, s, F4, float, float, FL_NO_LIMIT, FL_INT_TO_FLOAT(v, float, float))                             \
     FL_CONVERT_BODY(S, s, F8, double, double, FL_NO_LIMIT, FL_INT_TO_FLOAT(v, double, double))
 
-typedef __int128 fl_wide; /* holds what a u8 and its pedestal can be, below 0 too */
+typedef __int128 fl_wide; /* holds what a number of 64 bits is before its pedestal is added */
 
 FL_FROM_INT(U1, uint8_t)
 FL_FROM_INT(U2, uint16_t)
@@ -246,38 +246,53 @@ static const fl_beyond_fn fl_beyonds[FL_TYPES] = {fl_beyond_U1, fl_beyond_U2, fl
 
 /* ---------------------------------------------------------------- rows */
 
+#define FL_SWAP_CASE(bits)                                  \
+    case bits / 8:                                          \
+        for (size_t i = 0; i < n; i++) {                    \
+            uint##bits##_t v;                               \
+            memcpy(&v, data + i * sizeof v, sizeof v);      \
+            v = __builtin_bswap##bits(v);                   \
+            memcpy(data + i * sizeof v, &v, sizeof v);      \
+        }                                                   \
+        break
+
 /* Change the byte order of n numbers. */
 static void fl_swap_bytes(uint8_t *data, size_t n, size_t itemsize)
 {
-    for (size_t i = 0; i < n; i++, data += itemsize) {
-        uint16_t two;
-        uint32_t four;
-        uint64_t eight;
-        switch (itemsize) {
-        case 2:
-            memcpy(&two, data, 2);
-            two = __builtin_bswap16(two);
-            memcpy(data, &two, 2);
-            break;
-        case 4:
-            memcpy(&four, data, 4);
-            four = __builtin_bswap32(four);
-            memcpy(data, &four, 4);
-            break;
-        case 8:
-            memcpy(&eight, data, 8);
-            eight = __builtin_bswap64(eight);
-            memcpy(data, &eight, 8);
-            break;
-        default:
+    switch (itemsize) {
+        FL_SWAP_CASE(16);
+        FL_SWAP_CASE(32);
+        FL_SWAP_CASE(64);
+    default:
+        for (size_t i = 0; i < n; i++, data += itemsize)
             for (size_t a = 0, b = itemsize - 1; a < b; a++, b--) {
                 uint8_t t = data[a];
                 data[a] = data[b];
                 data[b] = t;
             }
-        }
     }
 }
+
+#undef FL_SWAP_CASE
+
+#define FL_REVERSE_CASE(size)                                                  \
+    case size:                                                                 \
+        for (int64_t i = 0; i < n; i++)                                        \
+            memcpy(out + (n - 1 - i) * (size), in + i * (size), (size));       \
+        break
+
+/* n numbers (IN), the last one first (OUT). */
+static void fl_reverse(const uint8_t *restrict in, int64_t n, size_t size, uint8_t *restrict out)
+{
+    switch (size) {
+        FL_REVERSE_CASE(1);
+        FL_REVERSE_CASE(2);
+        FL_REVERSE_CASE(4);
+        FL_REVERSE_CASE(8);
+    }
+}
+
+#undef FL_REVERSE_CASE
 
 /* n pixels (IN) to n pixels (OUT, at any address); `reverse`: the last one first.
  * `mask`: a class for each pixel, or NULL; `by_value`: without a mask, find the classes by value.
@@ -307,8 +322,7 @@ static int64_t fl_convert_row(const fl_conversion *c, const uint8_t *in, const u
         if (c->swap)
             fl_swap_bytes(to, (size_t)count, size);
         if (reverse)
-            for (int64_t k = 0; k < count; k++)
-                memcpy(out + (size_t)(n - 1 - i - k) * size, run + (size_t)k * size, size);
+            fl_reverse(run, count, size, out + (size_t)(n - i - count) * size);
         else if (!direct)
             memcpy(out + (size_t)i * size, run, (size_t)count * size);
     }
@@ -317,13 +331,19 @@ static int64_t fl_convert_row(const fl_conversion *c, const uint8_t *in, const u
 
 /* ---------------------------------------------------------------- squares of pixels */
 
-#define FL_ADD_CASE(T, t, wide)                                       \
-    case T:                                                           \
-        for (int64_t i = 0; i < n; i++)                               \
-            ((wide *)sums)[i / side] += (wide)((const t *)in)[i];     \
+#define FL_ADD_CASE(T, t, wide)                          \
+    case T:                                              \
+        for (int64_t k = 0; k < n / side; k++) {         \
+            const t *first = (const t *)in + k * side;   \
+            wide sum = 0;                                \
+            for (int64_t i = 0; i < side; i++)           \
+                sum += (wide)first[i];                   \
+            ((wide *)sums)[k] += sum;                    \
+        }                                                \
         break
 
-/* Add n pixels (IN) to n/side sums (OUT, int64 or double), and note the classes of the squares that they are in. */
+/* Add n pixels (IN), a multiple of `side`, to n/side sums (OUT, int64 or double), and their classes to those of the
+ * squares: FL_IS_GAP | FL_IS_BAD where a square has both. */
 static void fl_add_to_squares(int type, const void *in, const uint8_t *kind, int64_t n, int64_t side, void *sums,
                               uint8_t *kinds)
 {
@@ -354,10 +374,9 @@ static void fl_add_to_squares(int type, const void *in, const uint8_t *kind, int
     }
     if (!kind)
         return;
-    for (int64_t i = 0; i < n; i++) { /* a gap is stronger than a bad pixel */
-        uint8_t *k = &kinds[i / side];
-        *k = kind[i] == FL_IS_GAP || *k == FL_IS_GAP ? FL_IS_GAP : kind[i] | *k;
-    }
+    for (int64_t k = 0; k < n / side; k++)
+        for (int64_t i = 0; i < side; i++)
+            kinds[k] |= kind[k * side + i];
 }
 
 #undef FL_ADD_CASE

@@ -16,6 +16,7 @@
 #include "stack.h"
 
 #define FL_ROWS_BYTES 131072 /* stored pixels that are decoded at a time, and converted while they are in the L2 cache */
+#define FL_LINE 64           /* bytes of a line of the processor's cache */
 
 typedef struct {
     const fl_stack *stack;
@@ -52,14 +53,37 @@ static int fl_read_stored(const fl_view *v, int64_t frame, int64_t from, int64_t
     return rc;
 }
 
+/* The name of the uppermost dataset that a frame is made of, or that of the first one behind the stack. */
+static const char *fl_frame_name(const fl_stack *s, int64_t frame)
+{
+    int64_t place[FL_MAX_AXES] = {0}, index[FL_MAX_DIMS], begin, end;
+    for (int k = s->n_axes - 3; k >= 0; k--) {
+        place[k] = frame % s->shape[k];
+        frame /= s->shape[k];
+    }
+    fl_members_at(s, place[0], &begin, &end);
+    while (end-- > begin) {
+        const fl_part *p = &s->parts[s->members[end]];
+        if (p->dataset && fl_part_has(s, p, place, index))
+            return p->dataset->name;
+    }
+    return fl_stack_name(s);
+}
+
+/* A frame is what is wrong, and no stored byte of it. Returns the code. */
+static int fl_frame_fail(const fl_view *v, int64_t frame, int code, const char *detail, fl_error *e)
+{
+    e->name = fl_frame_name(v->stack, frame);
+    e->frame = frame;
+    return fl_fail(e, code, detail);
+}
+
 static int fl_beyond_limits(const fl_view *v, int64_t frame, int64_t row, int64_t column, fl_error *e)
 {
     char text[120];
     snprintf(text, sizeof text, "the one in row %lld, column %lld", (long long)(row * v->side),
              (long long)(column * v->side));
-    e->name = fl_stack_name(v->stack);
-    e->frame = frame;
-    return fl_fail(e, FL_BEYOND, text);
+    return fl_frame_fail(v, frame, FL_BEYOND, text, e);
 }
 
 /* One row after binning (OUT: sums of 8 bytes, and classes), from `side` stored rows (IN). */
@@ -75,12 +99,16 @@ static void fl_bin_row(const fl_view *v, const uint8_t *rows, int64_t stored_row
         int64_t step = FL_RUN / v->side * v->side;
         for (int64_t i = 0; i < used; i += step) {
             int64_t n = used - i < step ? used - i : step;
-            const uint8_t *src = row + (size_t)i * v->stack->itemsize, *kind = mask ? mask + i : NULL;
-            if (!mask && v->by_value && fl_classes_by_value(v->type, src, n, found, v->simd))
+            const uint8_t *src = row + (size_t)i * v->stack->itemsize, *kind = NULL;
+            if (mask)
+                kind = fl_any_class(mask + i, n) ? mask + i : NULL;
+            else if (v->by_value && fl_classes_by_value(v->type, src, n, found, v->simd))
                 kind = found;
             fl_add_to_squares(v->type, src, kind, n, v->side, sums + (size_t)(i / v->side) * 8, kinds + i / v->side);
         }
     }
+    for (int64_t i = 0; i < v->bx; i++) /* a gap is stronger than a bad pixel */
+        kinds[i] = kinds[i] & FL_IS_GAP ? FL_IS_GAP : kinds[i];
 }
 
 /* Rows [r0, r1) and columns [c0, c1) after binning and before turning (OUT, rows of c1 - c0 pixels with `stride` bytes
@@ -93,11 +121,12 @@ static int fl_convert_rows(const fl_form *f, int64_t frame, int64_t r0, int64_t 
     size_t z = v->stack->itemsize;
     int64_t step = FL_ROWS_BYTES / (int64_t)((size_t)(nx * v->side) * z);
     step = step < 1 ? 1 : step > r1 - r0 ? r1 - r0 : step;
-    size_t stored = (size_t)(step * v->side * nx) * z;
-    uint8_t *rows = malloc(stored + 8 + (v->side > 1 ? (size_t)v->bx * 9 : 0));
-    if (!rows)
+    size_t stored = ((size_t)(step * v->side * nx) * z + 2 * FL_LINE + 7) / 8 * 8;
+    uint8_t *room = malloc(stored + (v->side > 1 ? (size_t)v->bx * 9 : 0));
+    if (!room)
         return fl_fail(e, FL_NOMEM, "");
-    uint8_t *sums = rows + (stored + 7) / 8 * 8, *kinds = sums + (size_t)v->bx * 8;
+    uint8_t *line = room + (-(uintptr_t)room) % FL_LINE;
+    uint8_t *sums = room + stored, *kinds = sums + (size_t)v->bx * 8;
     int rc = FL_OK;
     for (int64_t r = r0; r < r1 && rc == FL_OK; r += step) {
         int64_t end = r1 - r < step ? r1 : r + step;
@@ -105,6 +134,7 @@ static int fl_convert_rows(const fl_form *f, int64_t frame, int64_t r0, int64_t 
         int64_t from = r * v->side * nx, to = end * v->side * nx;
         if (v->side == 1)
             from += c0, to += c1 - nx;
+        uint8_t *rows = line + (size_t)from * z % FL_LINE; /* so blocks of a chunk need not be moved after decoding */
         rc = fl_read_stored(v, frame, from, to, rows, e);
         for (int64_t k = r; k < end && rc == FL_OK; k++) {
             int64_t at = turn && v->flip_ud ? r1 - 1 - k : k - r0, wrong;
@@ -122,25 +152,33 @@ static int fl_convert_rows(const fl_form *f, int64_t frame, int64_t r0, int64_t 
                 rc = fl_beyond_limits(v, frame, k, c0 + wrong, e);
         }
     }
-    free(rows);
+    free(room);
     return rc;
+}
+
+FL_BODY void fl_turn_body(const fl_view *v, const uint8_t *restrict in, size_t z, uint8_t *restrict out)
+{
+    enum { SQUARE = 32 }; /* 32 rows of 32 numbers lie in the L1 cache on both sides */
+    const int64_t down = v->flip_ud ? -v->nx : v->nx, right = v->flip_lr ? -1 : 1, size = (int64_t)z;
+    uint8_t *first = out + ((v->flip_ud ? v->ny - 1 : 0) * v->nx + (v->flip_lr ? v->nx - 1 : 0)) * size;
+    for (int64_t y0 = 0; y0 < v->by; y0 += SQUARE)
+        for (int64_t x0 = 0; x0 < v->bx; x0 += SQUARE) {
+            int64_t y1 = v->by - y0 < SQUARE ? v->by : y0 + SQUARE, x1 = v->bx - x0 < SQUARE ? v->bx : x0 + SQUARE;
+            for (int64_t x = x0; x < x1; x++)
+                for (int64_t y = y0; y < y1; y++)
+                    memcpy(first + (x * down + y * right) * size, in + (y * v->bx + x) * size, z);
+        }
 }
 
 /* ny rows of nx numbers (IN) to nx rows of ny numbers (OUT), flipped then as the view says. */
 static void fl_turn(const fl_view *v, const uint8_t *in, size_t z, uint8_t *out)
 {
-    enum { SQUARE = 32 }; /* 32 rows of 32 numbers lie in the L1 cache on both sides */
-    for (int64_t y0 = 0; y0 < v->by; y0 += SQUARE)
-        for (int64_t x0 = 0; x0 < v->bx; x0 += SQUARE) {
-            int64_t y1 = v->by - y0 < SQUARE ? v->by : y0 + SQUARE, x1 = v->bx - x0 < SQUARE ? v->bx : x0 + SQUARE;
-            for (int64_t x = x0; x < x1; x++) {
-                int64_t row = v->flip_ud ? v->ny - 1 - x : x;
-                for (int64_t y = y0; y < y1; y++) {
-                    int64_t column = v->flip_lr ? v->nx - 1 - y : y;
-                    memcpy(out + (size_t)(row * v->nx + column) * z, in + (size_t)(y * v->bx + x) * z, z);
-                }
-            }
-        }
+    switch (z) { /* a copy of a constant size is one instruction */
+    case 1: fl_turn_body(v, in, 1, out); break;
+    case 2: fl_turn_body(v, in, 2, out); break;
+    case 4: fl_turn_body(v, in, 4, out); break;
+    default: fl_turn_body(v, in, 8, out);
+    }
 }
 
 /* The whole transposed image (OUT: ny * nx pixels). */

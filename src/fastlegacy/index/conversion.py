@@ -14,6 +14,8 @@ __all__ = ["How", "how"]
 
 How = tuple[object, ...]
 
+_MOST_ADDED = 2**62  # limits less what is added are numbers of 64 bits for the kernels
+
 
 def how(form: Form, source: str, codec: Codec | None = None) -> How:
     """Return what ``_view`` takes for a form, and for a codec that it is given to.
@@ -30,6 +32,8 @@ def how(form: Form, source: str, codec: Codec | None = None) -> How:
     ValueError
         If no pixel of the source can be within the form's limits, or a number does not fit its dtype.
     """
+    if abs(form.add) > _MOST_ADDED:
+        raise ValueError(f"{form.add} cannot be added to a pixel")
     to = np.dtype(form.dtype)
     native = to.newbyteorder("=")
     low, high, least, most = _limits(form, np.dtype(source), native)
@@ -93,6 +97,6 @@ def _optional(value: float | None, dtype: np.dtype[Any]) -> bytes | None:
 def _bytes(value: float, dtype: np.dtype[Any]) -> bytes:
     if dtype.kind == "f":
         return np.array(value, dtype).tobytes()
-    if int(value) != value or not np.iinfo(dtype.str).min <= value <= np.iinfo(dtype.str).max:
+    if not np.iinfo(dtype.str).min <= value <= np.iinfo(dtype.str).max or int(value) != value:
         raise ValueError(f"{value} is no {dtype.name}")
     return np.array(int(value), dtype).tobytes()
