@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastlegacy import _encode, _view
+from fastlegacy import _core, _encode, _view
 from fastlegacy._codec import simd_levels
 from fastlegacy.errors import SourceError
 from fastlegacy.index.conversion import how
@@ -156,3 +156,38 @@ def test_a_frame_is_encoded_once_for_all_who_have_it_open() -> None:
     assert other.read_into(second, 0) == size
     one.read_into(first, 0)
     assert first == second
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("source", ["<u2", "<i4", ">u4"])
+def test_the_beginning_of_a_frame_is_that_of_the_whole_and_is_not_kept(codec: str, source: str) -> None:
+    frames = frames_of(source, (1, 90, 60))
+    view = view_of(frames, cache_bytes=10**6)
+    way = how(form_of(codec, (90, 60), room=(2, 0)), view.source_dtype, codec)  # type: ignore[arg-type]
+    size = view.measure(0, way)[0]
+    whole = bytes(view_of(frames).encoded(0, size, way))
+    for start, stop in [(0, 1), (0, 4), (0, 5), (3, 100), (150, 300), (0, 660), (0, 700)]:
+        buffer = bytearray(stop - start)
+        assert _view.PieceFile(view, [("coded", 0, size, way)]).read_into(buffer, start) == stop - start
+        assert buffer == whole[start:stop]
+    rest = bytearray(size)
+    file = _view.PieceFile(view, [("coded", 0, size, way)])
+    for start in range(0, size, 500):  # from its beginning on, as programs read
+        file.read_into(memoryview(rest)[start : start + 500], start)
+    assert rest == whole
+
+
+def test_a_frame_that_was_read_to_its_end_is_not_kept() -> None:
+    frames = frames_of("<u2", (1, 400, 500))
+    cache = _core.Cache(10**8)
+    view = view_of(frames, cache=cache)
+    way = how(form_of("byte_offset", (400, 500)), "u2", "byte_offset")
+    size = view.measure(0, way)[0]
+    file = _view.PieceFile(view, [("coded", 0, size, way)])
+    for start in range(0, size, 20_000):
+        before = cache.misses
+        file.read_into(bytearray(min(20_000, size - start)), start)
+        assert (cache.misses > before) == (start == 20_000)  # the beginning goes past the cache
+    before = cache.misses
+    file.read_into(bytearray(100), size - 100)
+    assert cache.misses > before

@@ -28,7 +28,7 @@ TURNS = [Orientation(*flags) for flags in itertools.product((False, True), repea
 
 
 def view_of(frames: NDArray[Any], **keywords: Any) -> _view.View:
-    cache = _core.Cache(keywords.pop("cache_bytes", 10**6))
+    cache = keywords.pop("cache", None) or _core.Cache(keywords.pop("cache_bytes", 10**6))
     dataset = _core.Dataset(
         "scan.h5::/data",
         frames.shape,

@@ -16,6 +16,7 @@
 #include "sizes.h"
 
 enum { FL_BYTE_OFFSET, FL_AGI_BITFIELD, FL_BRUKER };
+enum { FL_SHORT_PART = 8 }; /* the first 1/8 of the rows is a beginning that is encoded by itself */
 
 typedef struct {
     int codec;
@@ -187,15 +188,78 @@ static int fl_coded_load(const fl_coder *c, int64_t frame, int64_t size, fl_entr
     return rc;
 }
 
+/* ---------------------------------------------------------------- the beginning of a frame */
+
+/* So many rows have `to` bytes of code at least, whatever their pixels are. */
+static int64_t fl_beginning_rows(const fl_coder *c, int64_t to)
+{
+    int64_t nx = c->form.nx;
+    /* a byte for each pixel; in AGI_BITFIELD three for each group of 16 differences, after the first pixel */
+    int64_t least = c->codec == FL_AGI_BITFIELD ? 1 + (nx - 1) / FL_AGI_GROUP * 3 + (nx - 1) % FL_AGI_GROUP : nx;
+    return (to + least - 1) / least;
+}
+
+static int fl_encode_rows(const fl_coder *c, const int32_t *pixels, int64_t rows, uint8_t *out, size_t room)
+{
+    int64_t n = rows * c->form.nx;
+    int simd = c->form.view->simd, rc;
+    size_t written;
+    if (c->codec == FL_BYTE_OFFSET)
+        return fl_byteoffset_encode(pixels, n, out, room, &written, simd);
+    if (c->codec == FL_BRUKER) {
+        for (int64_t i = 0; i < n; i++)
+            out[i] = (uint8_t)(pixels[i] < 0 ? 0 : pixels[i] < FL_BRUKER_MOST8 ? pixels[i] : FL_BRUKER_MOST8);
+        return FL_OK;
+    }
+    uint8_t *table = malloc(4 * (size_t)rows);
+    rc = table ? fl_agi_encode_rows(pixels, rows, c->form.nx, 0, out, room, table, &written, simd) : FL_NOMEM;
+    free(table);
+    return rc;
+}
+
+/* Who wants a header gets some of what follows it: only the first rows are encoded for that, and nothing is kept. */
+static int fl_coded_beginning(const fl_coder *c, int64_t frame, int64_t rows, int64_t size, int64_t from, int64_t to,
+                              uint8_t *out, fl_error *e)
+{
+    const fl_form *f = &c->form;
+    size_t n = (size_t)(rows * f->nx), room = n, lead = c->codec == FL_AGI_BITFIELD ? 4 : 0;
+    uint8_t *codes = NULL;
+    int32_t *pixels = malloc(n * sizeof *pixels);
+    int rc = pixels ? fl_framed_read(f, frame, 0, (int64_t)n, (uint8_t *)pixels, e) : fl_fail(e, FL_NOMEM, "");
+    if (rc == FL_OK) {
+        if (c->codec == FL_BYTE_OFFSET)
+            room = (size_t)fl_byteoffset_size(pixels, (int64_t)n, f->view->simd);
+        else if (c->codec == FL_AGI_BITFIELD)
+            room = fl_agi_rows_size(pixels, rows, f->nx, f->view->simd);
+        codes = malloc(lead + room);
+        rc = codes ? fl_encode_rows(c, pixels, rows, codes + lead, room) : FL_NOMEM;
+        if (rc == FL_OK && (int64_t)(lead + room) > size)
+            rc = FL_RESIZED;
+        if (rc)
+            rc = fl_frame_fail(f->view, frame, rc == FL_RANGE ? FL_RESIZED : rc, "", e);
+    }
+    if (rc == FL_OK) {
+        if (lead)
+            fl_put_le32(codes, (uint32_t)(size - 4 - 4 * f->ny));
+        memcpy(out, codes + from, (size_t)(to - from));
+    }
+    free(codes);
+    free(pixels);
+    return rc;
+}
+
+/* ---------------------------------------------------------------- any part of a frame */
+
 /* Bytes [from, to) of an encoded frame (OUT), which takes `size` bytes; `counted`: so many of them count as asked for. */
 static int fl_coded_read(const fl_coder *c, int64_t frame, int64_t size, int64_t from, int64_t to, uint8_t *out,
                          int64_t counted, fl_error *e)
 {
     fl_cache *cache = c->form.view->cache;
-    int mine, rc = FL_OK;
-    fl_entry *entry = fl_cache_get(cache, c->form.id + 1, (uint64_t)frame, 1, &mine);
+    int64_t rows = fl_beginning_rows(c, to);
+    int mine, rc = FL_OK, is_short = rows <= c->form.ny / FL_SHORT_PART && !c->form.view->transpose;
+    fl_entry *entry = fl_cache_get(cache, c->form.id + 1, (uint64_t)frame, !is_short, &mine);
     if (!entry)
-        return fl_fail(e, FL_NOMEM, "");
+        return is_short ? fl_coded_beginning(c, frame, rows, size, from, to, out, e) : fl_fail(e, FL_NOMEM, "");
     if (mine) {
         rc = fl_coded_load(c, frame, size, entry, e);
         fl_cache_loaded(cache, entry, rc == FL_OK);
@@ -204,7 +268,8 @@ static int fl_coded_read(const fl_coder *c, int64_t frame, int64_t size, int64_t
         rc = fl_frame_fail(c->form.view, frame, FL_RESIZED, "", e);
     if (rc == FL_OK)
         memcpy(out, entry->data + from, (size_t)(to - from));
-    fl_cache_release(cache, entry, (size_t)counted);
+    /* what lies before the part that the frame was encoded for has been read as its beginning */
+    fl_cache_release(cache, entry, (size_t)(counted && mine ? counted + from : counted));
     return rc;
 }
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -156,9 +157,9 @@ class View:
         if form is not None or self.is_plain:
             return form
         dtype = self.facts.dtype if byteorder == "|" else self.facts.dtype.newbyteorder(byteorder)  # type: ignore[arg-type]
-        outside = None
-        if self.binning > 1 and dtype.kind != "f":
-            outside = int(np.iinfo(dtype.str).max) if dtype.kind == "u" else -1
+        outside: float | None = None
+        if self.binning > 1:  # a sum with a gap in it is none
+            outside = math.nan if dtype.kind == "f" else -1 if dtype.kind == "i" else int(np.iinfo(dtype.str).max)
         return Form(dtype.str, self.facts.shape[1:], gap=outside, bad=outside)
 
     def how(self, form: Form, code: Code | None = None) -> How:
