@@ -15,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastlegacy.index import sidecar as module
-from fastlegacy.index.sidecar import SideFile, cache_folder, side_file, sources_of
+from fastlegacy.index import store
+from fastlegacy.index.sidecar import SideFile, side_file
+from fastlegacy.index.store import cache_folder, sources_of
 
 LONG_S = 60
 SOURCES = [("/data/scan.h5", 10, 20, 30)]
@@ -328,7 +330,8 @@ from pathlib import Path
 import numpy as np
 from fastlegacy.index import sidecar
 
-sidecar._LOCK_PATIENCE_S = 60
+from fastlegacy.index import store
+store._LOCK_PATIENCE_S = 60
 path, number = Path(sys.argv[1]), int(sys.argv[2])
 rows = np.full((100, 3), -1, np.int64)
 file = sidecar.SideFile(path, "key", [("/data/scan.h5", 10, 20, 30)])
@@ -421,7 +424,7 @@ def test_kill_9_at_any_time_leaves_a_whole_file(path: Path, saves: int) -> None:
 
 
 def test_a_lock_that_is_held_for_long_is_not_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_LOCK_PATIENCE_S", 0.02)
+    monkeypatch.setattr(store, "_LOCK_PATIENCE_S", 0.02)
     kept(path, table(9, range(3)))
     with open(path.with_name("lock"), "rb+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

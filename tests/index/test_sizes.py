@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from fastlegacy.errors import DecodeError
 from fastlegacy.index import crew as crew_module
 from fastlegacy.index import sizes as module
-from fastlegacy.index.sidecar import SideFile, sources_of
+from fastlegacy.index.sidecar import SideFile
 from fastlegacy.index.sizes import Sizes
+from fastlegacy.index.store import sources_of
 from fastlegacy.pixels import Coded
 
 LONG_S = 60
