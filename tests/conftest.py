@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,11 @@ class PixelStack:
         """Note for which frames a chunk map would be loaded."""
         assert 0 <= first_frame <= last_frame < len(self.pixels)
         self.prepared.append((first_frame, last_frame))
+
+
+def pytest_configure() -> None:
+    """Let mounts that tests start end by SIGHUP, though the tests themselves may run under ``nohup``."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
