@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastlegacy.errors import UrlError
+from fastlegacy.hdf5.files import Context
 from fastlegacy.sources._facts import regular_steps
-from fastlegacy.sources.find import find_stacks, open_stack
+from fastlegacy.sources.find import claims, find_stacks, open_stack
 from fastlegacy.testing.bliss import bliss_dataset, bliss_scan
 from fastlegacy.testing.frames import counting_frames
 
@@ -98,7 +99,7 @@ def test_thresholds_of_lima2_are_stacks_of_their_own(tmp_path: Path) -> None:
         assert stack.geometry.angles_deg == tuple(ROT)
     with open_stack(f"{file}::/1.1/measurement/eiger") as stack:
         assert stack.geometry.angles_deg == tuple(np.repeat(ROT, 2))
-        assert stack.geometry.step_deg is None
+        assert (stack.geometry.start_deg, stack.geometry.step_deg) == (None, 0.5)
 
 
 def test_unwritten_frames_are_told(tmp_path: Path) -> None:
@@ -188,7 +189,8 @@ def test_angles_that_are_not_regular_are_kept_one_by_one(tmp_path: Path) -> None
     file = bliss_dataset(tmp_path, {"1.1": FRAMES}, moved={"rot": angles})
     with open_stack(file) as stack:
         assert stack.geometry.angles_deg == tuple(angles)
-        assert (stack.geometry.start_deg, stack.geometry.step_deg) == (None, None)
+        assert (stack.geometry.start_deg, stack.geometry.step_deg) == (None, 1.0)
+        assert stack.geometry.origin["step_deg"] == f"{file}::/1.1/measurement/rot"
         assert stack.geometry.angle_deg(3) == 90.0
 
 
@@ -213,6 +215,13 @@ def test_a_stack_travels_with_its_geometry(tmp_path: Path) -> None:
     with open_stack(file) as stack, pickle.loads(pickle.dumps(stack)) as other:
         assert other.geometry == stack.geometry
         np.testing.assert_array_equal(other[2], FRAMES[2])
+
+
+def test_a_scan_without_an_end_is_not_finished(tmp_path: Path) -> None:
+    file = bliss_dataset(tmp_path, {"1.1": FRAMES, "2.1": FRAMES}, running=["2.1"])
+    found = claims(Context(), file)
+    assert [claim.found.scan for claim in found] == ["1.1", "2.1"]
+    assert [claim.source.finished(Context(), file, claim.found) for claim in found] == [True, False]  # type: ignore[attr-defined]
 
 
 # ---------------------------------------------------------------------------------------------------- what is missing

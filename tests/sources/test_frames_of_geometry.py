@@ -50,7 +50,7 @@ def test_one_place_for_each_threshold() -> None:
     assert one.angles_deg == ANGLES[1:3]
     steps = geometry_of_frames(Geometry(start_deg=1.0, step_deg=2.0), (3, 2, 20, 30), ())
     assert steps.angles_deg == (1.0, 1.0, 3.0, 3.0, 5.0, 5.0)
-    assert (steps.start_deg, steps.step_deg) == (None, None)
+    assert (steps.start_deg, steps.step_deg) == (None, 2.0)  # each frame turns as far as before
 
 
 def test_one_value_for_each_frame_of_a_map() -> None:
@@ -62,6 +62,29 @@ def test_one_value_for_each_frame_of_a_map() -> None:
 def test_a_block_that_is_not_the_first() -> None:
     part = geometry_of_frames(WHOLE, (3, 20, 30), (slice(1, None),), first=2)
     assert part.angles_deg == ANGLES[3:5]
+
+
+TO_AND_FRO = Geometry(
+    angles_deg=(0.0, 1.0, 2.0, 2.0, 1.0, 0.0, 50.0), step_deg=1.0, origin={"angles_deg": "a", "step_deg": "w"}
+)
+
+
+@pytest.mark.parametrize(
+    ("frames", "start", "step"),
+    [
+        (slice(0, 3), 0.0, 1.0),
+        (slice(3, 6), 2.0, -1.0),
+        (slice(1, 5), None, 1.0),
+        (slice(5, None), None, 1.0),
+        (slice(4, 5), None, 1.0),
+    ],
+)
+def test_one_sweep_of_several_has_a_start_and_a_step(frames: slice, start: float | None, step: float) -> None:
+    part = geometry_of_frames(TO_AND_FRO, SHAPE, (frames,))
+    assert TO_AND_FRO.angles_deg is not None
+    assert part.angles_deg == TO_AND_FRO.angles_deg[frames]
+    assert (part.start_deg, part.step_deg) == (start, step)
+    assert part.origin == {"angles_deg": "a", "step_deg": "w"} | ({} if start is None else {"start_deg": "a"})
 
 
 def test_rows_and_columns() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from fastlegacy.sources.find import find_stacks, open_stack
+from fastlegacy.hdf5.files import Context
+from fastlegacy.sources.find import claims, find_stacks, open_stack
 from fastlegacy.testing.bliss import bliss_dataset, bliss_scan
 from fastlegacy.testing.frames import counting_frames
 
@@ -62,3 +63,22 @@ def test_lima2_knows_thresholds_and_the_beam(tmp_path: Path) -> None:
     assert (known.pixel_x_m, known.pixel_y_m, known.distance_m) == (1e-4, 2e-4, 0.3)
     assert (known.beam_x_px, known.beam_y_px) == (14.5, None)
     assert (known.saturation_counts, known.wavelength_angstrom) == (30000, 0.5)
+
+
+def finished(file: Path) -> bool:
+    (claim,) = claims(Context(), str(file))
+    assert claim.source.name == "lima"
+    return claim.source.finished(Context(), str(file), claim.found)  # type: ignore[attr-defined, no-any-return]
+
+
+def test_finished_is_what_has_all_its_frames_or_an_end(tmp_path: Path) -> None:
+    bliss_scan(tmp_path, FRAMES, files=2, written=3)
+    whole, begun = (tmp_path / "scan0001" / f"eiger_000{i}.h5" for i in (0, 1))
+    assert (finished(whole), finished(begun)) == (True, False)
+    with h5py.File(whole, "r+") as h5:
+        h5[f"{HOME}/acquisition/nb_frames"][()] = 4  # the rest comes in the next file, or still in this one
+    assert not finished(whole)
+    for file in (whole, begun):
+        with h5py.File(file, "r+") as h5:
+            h5["entry_0000/end_time"] = "2026-03-01T12:01:00.000000+0100"
+        assert finished(file)

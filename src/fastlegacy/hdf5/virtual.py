@@ -7,20 +7,24 @@ another matter: HDF5 shows the fill value there too, and so invents pixels. Here
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Literal
 
 import h5py
 import numpy as np
+from h5py import h5d
 
 from fastlegacy.errors import FastlegacyError, NotAStackError, SourceError
 from fastlegacy.hdf5.chunks import StoredDataset, by_h5py, check_stack, fill_bytes, stored_dataset
 from fastlegacy.hdf5.files import Context
-from fastlegacy.hdf5.links import locate, look_for
+from fastlegacy.hdf5.links import candidates, folders_of, locate, look_for
 from fastlegacy.hdf5.mapping import Box, Run, compose, identity, zip_boxes
+from fastlegacy.hdf5.objects import as_str, open_object
 
-__all__ = ["Missing", "Part", "Resolved", "Resolver"]
+__all__ = ["Missing", "Part", "Resolved", "Resolver", "source_files"]
 
 Missing = Literal["error", "fill"]
 
@@ -161,6 +165,58 @@ class Resolver:
             return self.resolve(where, mapping.dataset, depth + 1)
         except NotAStackError as exc:
             raise SourceError(f"its virtual source cannot be used: {exc.message}", file=where, hint=hint) from exc
+
+
+def source_files(context: Context, file: str, path: str) -> tuple[str, ...]:
+    """Absolute paths of the files that a virtual dataset names, each once; none for other datasets.
+
+    None of them is opened. One that is missing is named too, where HDF5 would look for it first. Of numbered files
+    (``%b``) those are named that are there, up to the first that is not.
+
+    Raises
+    ------
+    SourceError
+        If the file, or one to which links lead, is missing or cannot be read.
+    NotAStackError
+        If there is nothing at the path.
+    """
+    try:
+        file, path = locate(context, file, path)
+        with context.open_h5(file) as h5:
+            names = _file_names(open_object(h5.id, path))
+    except FastlegacyError:
+        raise
+    except (RuntimeError, OSError, KeyError, ValueError, TypeError) as exc:
+        hint = "copy the file again from its source, or wait until it is written"
+        raise SourceError(f"HDF5 cannot read it: {exc}", file=file, dataset=path, hint=hint) from exc
+    folders = folders_of(file)
+    found = (where for name in names for where in _named_files(context, name, folders))
+    return tuple(dict.fromkeys(found))
+
+
+def _file_names(dset: Any) -> list[str]:
+    """Names of other files as they stand in a virtual dataset, each once."""
+    if not isinstance(dset, h5d.DatasetID):
+        return []
+    properties = dset.get_create_plist()
+    if properties.get_layout() != h5d.VIRTUAL:
+        return []
+    names = dict.fromkeys(properties.get_virtual_filename(i) for i in range(properties.get_virtual_count()))
+    return [name if isinstance(name, str) else as_str(name) for name in names if name not in (".", b".")]
+
+
+def _named_files(context: Context, name: str, folders: Sequence[str]) -> Iterator[str]:
+    numbered = "%b" in name.replace("%%", "")
+    number = 0
+    while True:
+        places = candidates(_number(name, number), folders, "HDF5_VDS_PREFIX")
+        first = next(places)
+        there = next((place for place in chain((first,), places) if os.path.exists(context.real_path(place))), None)
+        if there is not None or not numbered:
+            yield there or first
+        if there is None or not numbered:
+            return
+        number += 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,16 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5a, h5d
 from numpy.typing import NDArray
 
-from fastlegacy.errors import FastlegacyError, NotAStackError
+from fastlegacy.errors import FastlegacyError
 from fastlegacy.hdf5.files import Context
-from fastlegacy.hdf5.links import locate, look_for
+from fastlegacy.hdf5.links import locate, look_for, place_of
+from fastlegacy.hdf5.objects import members, numbers, open_object, shape_of, short_list
 from fastlegacy.hdf5.url import DataUrl
 from fastlegacy.model import Geometry
+from fastlegacy.sources._sweeps import frame_width_deg
 from fastlegacy.units import HC_KEV_ANGSTROM
 
 __all__ = [
@@ -41,6 +44,7 @@ HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 """What h5py raises where a file is damaged, or a link leads nowhere."""
 
 _ATTRIBUTES = ("units", "vector", "offset", "offset_units", "transformation_type", "depends_on")
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _MOST_LEVELS = 16
 _MOST_VALUES = 10_000_000  # numbers of one list: more than any scan has frames
 
@@ -157,11 +161,11 @@ class Facts:
         """What stands at a path; None where there is nothing, or nothing that can be read."""
         file = file or self.file
         try:
-            place, name = locate(self.context, file, path)
-            with self.context.open_h5(place) as h5:
-                return _value(h5[name], str(DataUrl(file, path)))
-        except NotAStackError:
-            return None
+            found = place_of(self.context, file, path)
+            if found is None:
+                return None
+            with self.context.open_h5(found[0]) as h5:
+                return _value(open_object(h5.id, found[1]), _url(file, path))
         except (FastlegacyError, *HDF5_ERRORS) as exc:
             self.problem(f"{path}: {getattr(exc, 'message', exc)}")
             return None
@@ -169,10 +173,11 @@ class Facts:
     def members(self, path: str, file: str | None = None) -> list[str]:
         """Names in a group; none where there is no such group."""
         try:
-            place, name = locate(self.context, file or self.file, path)
-            with self.context.open_h5(place) as h5:
-                group = h5[name]
-                return list(group) if isinstance(group, h5py.Group) else []
+            found = place_of(self.context, file or self.file, path)
+            if found is None:
+                return []
+            with self.context.open_h5(found[0]) as h5:
+                return [name for name, _ in members(open_object(h5.id, found[1]))]
         except (FastlegacyError, *HDF5_ERRORS):
             return []
 
@@ -186,35 +191,30 @@ class Facts:
             self.problem(f"{path}: {getattr(exc, 'message', exc)}")
         return found
 
-    def lists(self, path: str, lengths: Collection[int]) -> dict[str, Value]:
-        """The numbers in a group that are alone (length 1), or lists of one of these lengths: name -> value.
+    def lists(self, path: str, lengths: Collection[int]) -> dict[str, NDArray[np.float64]]:
+        """The numbers in a group that are alone (length 1), or lists of one of these lengths: name -> array.
 
-        Nothing else in the group is read. What cannot be read is left out.
+        An array has no axis where the number in the file has none. Nothing else in the group is read, units neither.
+        What cannot be read is left out.
         """
-        found: dict[str, Value] = {}
+        found: dict[str, NDArray[np.float64]] = {}
         try:
-            place, home = locate(self.context, self.file, path)
-            with self.context.open_h5(place) as h5:
-                for name in h5[home]:
-                    value = self._short(h5[home], name, lengths, f"{path}/{name}")
-                    if value is not None:
-                        found[name] = value
-        except NotAStackError:
-            return {}
+            where = place_of(self.context, self.file, path)
+            if where is None:
+                return {}
+            with self.context.open_h5(where[0]) as h5:
+                group = open_object(h5.id, where[1])
+                for name, _ in members(group):
+                    try:
+                        values = short_list(group, name, lengths)
+                    except HDF5_ERRORS as exc:
+                        self.problem(f"{path}/{name}: {exc}")
+                        continue
+                    if values is not None:
+                        found[name] = values
         except (FastlegacyError, *HDF5_ERRORS) as exc:
             self.problem(f"{path}: {getattr(exc, 'message', exc)}")
         return found
-
-    def _short(self, group: Any, name: str, lengths: Collection[int], path: str) -> Value | None:
-        try:
-            dset = group[name]
-            shape = getattr(dset, "shape", None)
-            if shape is None or len(shape) > 1 or (shape or (1,))[0] not in lengths or dset.dtype.kind not in "uif":
-                return None
-            return _value(dset, str(DataUrl(self.file, path)))
-        except HDF5_ERRORS as exc:
-            self.problem(f"{path}: {exc}")
-            return None
 
     def number(self, path: str, unit: str, default: str | None = None, file: str | None = None) -> float | None:
         """One number in a unit ("m", "deg", "s", "angstrom", "ev", "px", "counts"); see `convert`."""
@@ -304,13 +304,25 @@ class Facts:
             "wavelength_angstrom", HC_KEV_ANGSTROM * 1000 / energy_ev, str(DataUrl(file or self.file, path))
         )
 
-    def angles(self, angles_deg: Sequence[float], where: str) -> None:
-        """Keep the angles at which frames start, and their step where it is always the same."""
+    def angles(
+        self,
+        angles_deg: Sequence[float],
+        where: str,
+        widths_deg: Sequence[float] | None = None,
+        where_widths: str = "",
+    ) -> None:
+        """Keep the angles at which frames start, and their step where it is always the same.
+
+        Where it is not, the step is how far one frame turns, as a rule: by their widths, if these are known.
+        """
         self.put("angles_deg", tuple(angles_deg), where)
         steps = regular_steps(angles_deg)
         if steps is not None:
             self.put("start_deg", steps[0], where)
             self.put("step_deg", steps[1], where)
+            return
+        widths = None if widths_deg is None else np.asarray(widths_deg)
+        self.put("step_deg", frame_width_deg(np.asarray(angles_deg), widths), where if widths is None else where_widths)
 
 
 def as_text(value: Any) -> str:
@@ -351,37 +363,49 @@ def sources_of(context: Context, file: str, path: str) -> Iterator[tuple[str, st
 
 def _first_source(context: Context, file: str, path: str) -> tuple[str, str] | None:
     with context.open_h5(file) as h5:
-        dset = h5[path]
-        if not isinstance(dset, h5py.Dataset) or not dset.is_virtual:
+        dset = open_object(h5.id, path)
+        if not isinstance(dset, h5d.DatasetID):
             return None
-        properties = dset.id.get_create_plist()
-        count = properties.get_virtual_count()
-        sources = [(properties.get_virtual_filename(i), properties.get_virtual_dsetname(i)) for i in range(count)]
-    for name, dataset in dict.fromkeys(sources):
-        name, dataset = (part.replace("%b", "0").replace("%%", "%") for part in (name, dataset))
-        there = file if name == "." else look_for(context, name, file, "HDF5_VDS_PREFIX")
-        if there is not None:
-            return there, dataset
+        properties = dset.get_create_plist()
+        if properties.get_layout() != h5d.VIRTUAL:
+            return None
+        before = None
+        for i in range(properties.get_virtual_count()):
+            names = properties.get_virtual_filename(i), properties.get_virtual_dsetname(i)
+            if names == before:
+                continue
+            before = names
+            name, dataset = (part.replace("%b", "0").replace("%%", "%") for part in names)
+            there = file if name == "." else look_for(context, name, file, "HDF5_VDS_PREFIX")
+            if there is not None:
+                return there, dataset
     return None
 
 
 def _value(dset: Any, where: str) -> Value | None:
-    if not isinstance(dset, h5py.Dataset) or dset.shape is None or dset.size > _MOST_VALUES:
+    shape = shape_of(dset)
+    if shape is None or math.prod(shape) > _MOST_VALUES:
         return None
-    attrs = {name: dset.attrs[name] for name in _ATTRIBUTES if name in dset.attrs}
-    raw = dset[()]
-    data: NDArray[Any]
+    data: NDArray[Any] | None = numbers(dset, shape)
+    if data is None:
+        data = _others(h5py.Dataset(dset))
+    if data is None:
+        return None
+    attrs: Mapping[str, Any] = _NOTHING
+    if h5a.get_num_attrs(dset):
+        known = h5py.Dataset(dset).attrs
+        attrs = {name: known[name] for name in _ATTRIBUTES if h5a.exists(dset, name.encode())}
+    return Value(np.atleast_1d(data), not shape, attrs, where)
+
+
+def _others(dset: Any) -> NDArray[Any] | None:
+    """Texts as an array of str, truth and choices as numbers; None for everything else."""
     if dset.dtype.kind in "uifb":
-        data = _as_float64(np.asarray(raw))
-    elif dset.dtype.kind in "SO":
-        data = np.array([as_text(item) for item in np.asarray(raw, dtype=object).reshape(-1)], dtype=object)
-    else:
-        return None
-    return Value(np.atleast_1d(data), dset.ndim == 0, attrs, where)
+        return np.asarray(dset[()]).astype(np.float64)
+    if dset.dtype.kind in "SO":
+        return np.array([as_text(item) for item in np.asarray(dset[()], dtype=object).reshape(-1)], dtype=object)
+    return None
 
 
-def _as_float64(data: NDArray[Any]) -> NDArray[np.float64]:
-    """Numbers as float64; of single precision, the shortest decimals that they stand for: 7.5e-05."""
-    if data.dtype.kind == "f" and data.dtype.itemsize == 4:
-        return data.astype("U32").astype(np.float64)
-    return data.astype(np.float64)
+def _url(file: str, path: str) -> str:
+    return str(DataUrl(file, path))

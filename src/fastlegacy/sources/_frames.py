@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fastlegacy.hdf5.url import Selection
 from fastlegacy.model import Geometry
+from fastlegacy.sources._facts import regular_steps
 
 __all__ = ["geometry_of_frames"]
 
@@ -76,7 +77,19 @@ def _per_frame(geometry: Geometry, lead: tuple[int, ...], flat: NDArray[np.int64
         changes[name] = _lists(getattr(geometry, name), chosen)
     if geometry.start_deg is not None and geometry.step_deg is not None and places is not None:
         changes |= _steps(geometry.start_deg, geometry.step_deg, places, angles)
-    return _with_origins(replace(geometry, **changes))
+    elif angles is not None:
+        changes |= _sweep(geometry.step_deg, angles)
+    origin = dict(geometry.origin)
+    if changes["start_deg"] is not None and "angles_deg" in origin:
+        origin.setdefault("start_deg", origin["angles_deg"])
+        origin.setdefault("step_deg", origin["angles_deg"])
+    return _with_origins(replace(geometry, **changes, origin=origin))
+
+
+def _sweep(width: float | None, angles: tuple[float, ...]) -> dict[str, float | None]:
+    """Start and step of frames that are one sweep of several; of others how far each of them turns."""
+    steps = regular_steps(angles) if width is not None and len(angles) > 2 else None
+    return {"step_deg": width} if steps is None else {"start_deg": steps[0], "step_deg": steps[1]}
 
 
 def _lists(values: Mapping[str, Any], chosen: Any) -> dict[str, Any]:
@@ -87,13 +100,13 @@ def _lists(values: Mapping[str, Any], chosen: Any) -> dict[str, Any]:
 def _steps(
     start: float, step: float, places: NDArray[np.int64], angles: tuple[float, ...] | None
 ) -> dict[str, float | tuple[float, ...] | None]:
-    """Start and step of frames that are evenly spaced; where they are not, their angles one by one."""
+    """Start and step of frames that are evenly spaced; where they are not, their angles, and how far each turns."""
     gaps = np.unique(np.diff(places))
     if len(gaps) <= 1 and (len(places) == 1 or gaps[0] > 0):
         gap = int(gaps[0]) if len(gaps) else 1
         first = start + step * int(places[0]) if angles is None else angles[0]
         return {"start_deg": first, "step_deg": step * gap}
-    return {"angles_deg": angles or tuple(start + step * int(i) for i in places)}
+    return {"angles_deg": angles or tuple(start + step * int(i) for i in places), "step_deg": step}
 
 
 def _cropped(geometry: Geometry, shape: tuple[int, ...], items: _Items) -> Geometry:

@@ -6,15 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import h5py
-
 from fastlegacy.errors import FastlegacyError
 from fastlegacy.hdf5.files import Context
-from fastlegacy.hdf5.links import locate
+from fastlegacy.hdf5.links import place_of, target_of
+from fastlegacy.hdf5.objects import HARD, SOFT, link_kind, members, open_object, series_shape
 from fastlegacy.hdf5.url import Selection
 from fastlegacy.sources._facts import HDF5_ERRORS
 
-__all__ = ["Images", "channels", "group_names", "images_at", "series_in"]
+__all__ = ["Images", "Looked", "channels", "group_names", "images_at", "series_in"]
 
 _MOST_CHANNELS = 16
 
@@ -27,18 +26,26 @@ class Images(NamedTuple):
     shape: tuple[int, ...]
 
 
+Looked = dict[tuple[str, str], Images | None]
+"""What stands at places, (file, path) without links, that were looked at: images, or something else."""
+
+
 def images_at(context: Context, file: str, path: str) -> Images | None:
     """The series of images at a path; None where there is something else, nothing, or nothing that can be read."""
     try:
-        place, name = locate(context, file, path)
-        with context.open_h5(place) as h5:
-            dset = h5[name]
-            return Images(place, name, tuple(dset.shape)) if _is_series(dset) else None
+        found = place_of(context, file, path)
+        if found is None:
+            return None
+        with context.open_h5(found[0]) as h5:
+            shape = series_shape(open_object(h5.id, found[1]))
+            return None if shape is None else Images(*found, shape)
     except (FastlegacyError, *HDF5_ERRORS):
         return None
 
 
-def series_in(context: Context, file: str, path: str, below: str = "") -> Iterator[tuple[str, Images]]:
+def series_in(
+    context: Context, file: str, path: str, below: str = "", looked: Looked | None = None
+) -> Iterator[tuple[str, Images]]:
     """The series of images in a group: (name, where it really is).
 
     Parameters
@@ -48,53 +55,56 @@ def series_in(context: Context, file: str, path: str, below: str = "") -> Iterat
         The group. Nothing is found where there is none.
     below : str
         Where the datasets are below each name: ``data`` for the groups of detectors.
+    looked : dict, optional
+        What was looked at before; soft links to it cost nothing. What is looked at now is added.
     """
+    looked = {} if looked is None else looked
     try:
-        place, name = locate(context, file, path)
-        with context.open_h5(place) as h5:
-            group = h5[name]
-            names = list(group) if isinstance(group, h5py.Group) else []
-            near = {member: _near(h5, group, f"{member}/{below}".rstrip("/")) for member in names}
+        where = place_of(context, file, path)
+        if where is None:
+            return
+        with context.open_h5(where[0]) as h5:
+            group = open_object(h5.id, where[1])
+            near = {name: _near(group, where, name, kind, below, looked) for name, kind in members(group)}
     except (FastlegacyError, *HDF5_ERRORS):
         return
-    for member, found in near.items():
-        if isinstance(found, tuple):
-            yield member, Images(place, *found)
-        elif found is None and (images := images_at(context, file, f"{path}/{member}/{below}".rstrip("/"))):
-            yield member, images
+    for name, found in near.items():
+        if isinstance(found, Images):
+            yield name, found
+        elif found is None and (images := images_at(context, file, f"{path}/{name}/{below}".rstrip("/"))):
+            yield name, images
 
 
-def _near(h5: Any, group: Any, name: str) -> tuple[str, tuple[int, ...]] | bool | None:
-    """Path and shape of a series in this file; False where it is none, None where links lead to another file."""
-    first, _, rest = name.partition("/")
-    link = group.get(first, getlink=True)
-    if isinstance(link, h5py.ExternalLink):
+def _near(group: Any, where: tuple[str, str], name: str, kind: int, below: str, looked: Looked) -> Images | bool | None:
+    """The series of a name to which hard links lead; False where there is none, None where other links lead."""
+    place, home = where
+    path = f"{name}/{below}".rstrip("/")
+    if kind == SOFT and not below:
+        target = (place, target_of(group, home, name))
+        return (looked[target] or False) if target in looked else None
+    if kind != HARD:
         return None
+    if below:
+        kind_below = link_kind(group, path)
+        if kind_below != HARD:
+            return False if kind_below is None else None
     try:
-        item = group[first]
-        if rest and (not isinstance(item, h5py.Group) or item.get(rest, getlink=True) is None):
-            return False
-        if rest and not isinstance(item.get(rest, getlink=True), h5py.HardLink):
-            return None
-        item = item[rest] if rest else item
+        shape = series_shape(open_object(group, path))
     except HDF5_ERRORS:
         return False
-    if not _is_series(item):
-        return False
-    if item.file.filename != h5.filename:
-        return None
-    if isinstance(link, h5py.SoftLink) and not rest:
-        return None  # a few in each scan: what they lead to is found step by step
-    return item.name, tuple(item.shape)
+    there = f"{home.rstrip('/')}/{path}"
+    looked[place, there] = None if shape is None else Images(place, there, shape)
+    return looked[place, there] or False
 
 
 def group_names(context: Context, file: str, path: str) -> list[str]:
     """Names in a group, links that lead elsewhere too; none where there is no such group."""
     try:
-        place, name = locate(context, file, path)
-        with context.open_h5(place) as h5:
-            group = h5[name]
-            return list(group) if isinstance(group, h5py.Group) else []
+        found = place_of(context, file, path)
+        if found is None:
+            return []
+        with context.open_h5(found[0]) as h5:
+            return [name for name, _ in members(open_object(h5.id, found[1]))]
     except (FastlegacyError, *HDF5_ERRORS):
         return []
 
@@ -106,11 +116,3 @@ def channels(shape: tuple[int, ...]) -> Iterator[tuple[int | None, Selection | N
         return
     for channel in range(shape[1]):
         yield channel, (slice(None), channel)
-
-
-def _is_series(dset: Any) -> bool:
-    shape = dset.shape if isinstance(dset, h5py.Dataset) else None
-    if shape is None or len(shape) < 3 or 0 in shape or min(shape[-2:]) < 2:
-        return False
-    dtype = dset.dtype
-    return bool(dtype.kind in "uif" and dtype.itemsize in (1, 2, 4, 8) and dtype != "f2")

@@ -15,11 +15,11 @@ from fastlegacy.hdf5.url import DataUrl
 from fastlegacy.model import Geometry
 from fastlegacy.sources._bliss_motors import Motors
 from fastlegacy.sources._facts import Facts
-from fastlegacy.sources._images import Images, channels, group_names, images_at, series_in
+from fastlegacy.sources._images import Images, Looked, channels, group_names, images_at, series_in
 from fastlegacy.sources._lima import detector_facts
 from fastlegacy.sources.find import Found
 
-__all__ = ["SOURCE", "BlissSource"]
+__all__ = ["SOURCE", "BlissSource", "scan_of"]
 
 # a file of a collection or a proposal links to the scans of its datasets as sample_0001_1.1
 _SCAN = re.compile(r"(?:.*_)?([0-9]+)\.([0-9]+)")
@@ -64,6 +64,19 @@ class BlissSource:
             Motors(facts, scan, images.shape[0]).put()
         return facts.geometry()
 
+    def finished(self, context: Context, file: str, found: Found) -> bool:
+        """Tell whether a scan is over: bliss writes ``end_time`` last."""
+        return "end_time" in group_names(context, file, "/" + found.path.split("/")[1])
+
+
+def scan_of(context: Context, file: str, path: str) -> str | None:
+    """The group of the scan that a path is in, such as ``/1.1``; None where that is no scan of bliss."""
+    scan = path.split("/")[1]
+    if not _SCAN.fullmatch(scan):
+        return None
+    members = group_names(context, file, f"/{scan}")
+    return f"/{scan}" if "measurement" in members or "instrument" in members else None
+
 
 def _number(name: str) -> tuple[str, int, int]:
     match = _SCAN.fullmatch(name)
@@ -81,9 +94,12 @@ def _detector_of(path: str) -> str:
 
 def _candidates(context: Context, file: str, scan: str) -> Iterator[tuple[str, str, Images]]:
     """(path, name of the detector, images) of each series; some of them twice."""
-    for name, images in series_in(context, file, f"/{scan}/measurement"):
+    looked: Looked = {}
+    # the instrument first: what is measured are links to it
+    instrument = list(series_in(context, file, f"/{scan}/instrument", "data", looked))
+    for name, images in series_in(context, file, f"/{scan}/measurement", looked=looked):
         yield f"/{scan}/measurement/{name}", name, images
-    for name, images in series_in(context, file, f"/{scan}/instrument", "data"):
+    for name, images in instrument:
         yield f"/{scan}/instrument/{name}/data", name, images
 
 

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-import h5py
+from h5py import h5g, h5o
 
 from fastlegacy.errors import FastlegacyError
 from fastlegacy.hdf5.files import Context
-from fastlegacy.hdf5.links import look_for
+from fastlegacy.hdf5.links import look_for, place_of
+from fastlegacy.hdf5.objects import EXTERNAL, HARD, link_target, members, open_object, shape_of
 from fastlegacy.model import Geometry
 from fastlegacy.sources.find import PLAIN_RANK, Found
 
@@ -35,7 +36,7 @@ class DatasetSource:
         """
         del path
         with context.open_h5(file) as h5:
-            for name, why in self._walk(context, file, h5["/"], "", set(), 0):
+            for name, why in self._walk(context, file, h5.id, "", set(), 0):
                 yield Found(name, why)
 
     def geometry(self, context: Context, file: str, found: Found) -> Geometry:
@@ -48,45 +49,45 @@ class DatasetSource:
     ) -> Iterator[tuple[str, str]]:
         if depth > _DEEPEST:
             return
-        for name in group:
-            link = group.get(name, getlink=True)
+        for name, kind in members(group):
             path = f"{at}/{name}"
-            if isinstance(link, h5py.ExternalLink):
-                yield from self._elsewhere(context, file, link, path, seen, depth)
-            elif isinstance(link, h5py.HardLink):
-                yield from self._item(context, group[name], path, seen, depth)
+            if kind == EXTERNAL:
+                yield from self._elsewhere(context, file, link_target(group, name), path, seen, depth)
+            elif kind == HARD:
+                yield from self._item(context, file, open_object(group, name), path, seen, depth)
 
-    def _item(self, context: Context, item: Any, path: str, seen: set[Any], depth: int) -> Iterator[tuple[str, str]]:
+    def _item(
+        self, context: Context, file: str, item: Any, path: str, seen: set[Any], depth: int
+    ) -> Iterator[tuple[str, str]]:
         """What is found at a group or dataset, the first time that it is reached."""
-        file = _real(item.file.filename)  # links may have led through several files
-        key = (file, h5py.h5o.get_info(item.id).addr)
+        key = (_real(file), h5o.get_info(item).addr)
         if key in seen:
             return
         seen.add(key)
-        if isinstance(item, h5py.Group):
+        if isinstance(item, h5g.GroupID):
             yield from self._walk(context, file, item, path, seen, depth + 1)
         elif why := reason(item):
             yield path, why
 
     def _elsewhere(
-        self, context: Context, file: str, link: Any, path: str, seen: set[Any], depth: int
+        self, context: Context, file: str, link: tuple[str, str], path: str, seen: set[Any], depth: int
     ) -> Iterator[tuple[str, str]]:
         """What an external link leads to; nothing where it leads nowhere."""
-        other = look_for(context, link.filename, file, "HDF5_EXT_PREFIX")
+        other = look_for(context, link[0], file, "HDF5_EXT_PREFIX")
         if other is None:
             return
         try:
-            with context.open_h5(other) as h5:
-                item = h5.get(link.path)
-                if item is not None:
-                    yield from self._item(context, item, path, seen, depth)
+            place = place_of(context, other, link[1])
+            if place is not None:
+                with context.open_h5(place[0]) as h5:
+                    yield from self._item(context, place[0], open_object(h5.id, place[1]), path, seen, depth)
         except FastlegacyError:
             return  # a damaged neighbour does not hide the stacks that are there: opening its url says what is wrong
 
 
 def reason(dset: Any) -> str | None:
-    """Why a dataset is taken for a stack of frames, or None where it is not."""
-    shape = dset.shape if isinstance(dset, h5py.Dataset) else None
+    """Why a dataset, open by h5py's low-level calls, is taken for a stack of frames; None where it is not."""
+    shape = shape_of(dset)
     if shape is None or len(shape) < 2 or 0 in shape:
         return None  # as most datasets are: of these nothing more is asked
     dtype = dset.dtype

@@ -26,11 +26,28 @@ from fastlegacy.registry import plugins
 from fastlegacy.sources._facts import HDF5_ERRORS
 from fastlegacy.sources._frames import geometry_of_frames
 
-__all__ = ["Claim", "Found", "Source", "claim_of", "claims", "describe", "describe_named", "find_stacks", "open_stack"]
+__all__ = [
+    "PLAIN_RANK",
+    "SUFFIXES",
+    "Claim",
+    "Found",
+    "Source",
+    "claim_of",
+    "claims",
+    "describe",
+    "describe_named",
+    "find_stacks",
+    "open_claim",
+    "open_stack",
+    "places_of",
+    "source_named",
+]
 
 _log = logging.getLogger("fastlegacy.sources")
 
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs", ".nx5", ".cxi")
+"""Endings of the names of HDF5 files."""
+
 _MOST_NAMES = 5
 
 
@@ -161,13 +178,47 @@ def open_stack(
             named = claim.url(named.file)
         else:
             claim = claim_of(context, named)
-    if claim is None:
-        return Stack(named, missing=missing, context=context)
-    return _open(context, claim, named, missing)
+    return open_claim(claim, named, missing=missing, context=context)
 
 
-def describe(stack: Stack, source: str = "dataset", why: str = "named by the user") -> StackInfo:
-    """Everything that ``fastlegacy ls`` shows of an open stack."""
+def open_claim(
+    claim: Claim | None,
+    named: DataUrl,
+    *,
+    missing: Missing = "error",
+    context: Context | None = None,
+    growing: bool = False,
+    after: Stack | None = None,
+) -> Stack:
+    """Open a stack that was found before.
+
+    Parameters
+    ----------
+    claim : Claim or None
+        Who knows it; None where only its path is known.
+    named : DataUrl
+        The stack, or a part of it.
+    missing, context, growing, after
+        See :class:`fastlegacy.hdf5.stack.Stack`.
+
+    Raises
+    ------
+    SourceError, NotAStackError, FilterError
+    """
+    context = context or default_context()
+    blocks = () if claim is None or _block_of(context, named, claim.found) is not None else claim.found.blocks
+    stack = Stack(named, missing=missing, context=context, blocks=blocks, growing=growing, after=after)
+    return stack if claim is None else _with_geometry_of(claim, named, stack, context)
+
+
+def source_named(name: str) -> Source:
+    """Return the convention of a name; KeyError where there is none."""
+    found: Source = {source.name: source for source in _conventions()}[name]
+    return found
+
+
+def describe(stack: Stack, claim: Claim | None = None) -> StackInfo:
+    """Everything that ``fastlegacy ls`` shows of an open stack; without a claim, of one that only its path names."""
     stored = next((part.source for part in stack.parts if part.source is not None), None)
     there = written_frames(stack)
     return StackInfo(
@@ -181,8 +232,10 @@ def describe(stack: Stack, source: str = "dataset", why: str = "named by the use
         frames=len(stack),
         frames_stored=int(there.sum()),
         decoded_by=next((by for _, by in stack.decoders()), "stored"),
-        source=source,
-        why=why,
+        source="dataset" if claim is None else claim.source.name,
+        why="named by the user" if claim is None else claim.why,
+        scan="" if claim is None else claim.found.scan,
+        detector="" if claim is None else claim.found.detector,
     )
 
 
@@ -191,7 +244,7 @@ def describe_named(stack: Stack, context: Context | None = None) -> StackInfo:
     context = context or default_context()
     with context.no_h5_left():
         claim = claim_of(context, parse_url(stack.url))
-    return describe(stack) if claim is None else describe(stack, claim.source.name, claim.why)
+    return describe(stack, claim)
 
 
 def claims(context: Context, file: str, path: str = "", *, plain: bool = True) -> list[Claim]:
@@ -218,7 +271,7 @@ def claims(context: Context, file: str, path: str = "", *, plain: bool = True) -
             if (source.rank >= PLAIN_RANK and not plain) or (path and found):
                 break  # whoever knows the path is asked first
             for item in _found_by(source, context, file, path):
-                places = _places(context, file, item)
+                places = places_of(context, file, item)
                 if source.rank < PLAIN_RANK or not (places & taken or (found and _is_flat(context, file, item))):
                     found.append(Claim(source, item))
                     taken |= places
@@ -255,8 +308,8 @@ def _found_by(source: Source, context: Context, file: str, path: str) -> list[Fo
     return found
 
 
-def _places(context: Context, file: str, found: Found) -> set[tuple[str, str]]:
-    """Where a stack's datasets really are: (file, path)."""
+def places_of(context: Context, file: str, found: Found) -> set[tuple[str, str]]:
+    """Return where a stack's datasets really are: (file, path), links resolved."""
     paths = [block.path for block in found.blocks if block.path] or [found.path]
     return {place for path in paths if (place := _where(context, file, path)) is not None}
 
@@ -287,15 +340,13 @@ def _names(context: Context, file: str, found: Found, path: str) -> bool:
     return place is not None and any(place == _where(context, file, p) for p in paths if p)
 
 
-def _open(context: Context, claim: Claim, named: DataUrl, missing: Missing) -> Stack:
-    """Open a stack, or the part of it that a url names, with the geometry that its convention reads."""
+def _with_geometry_of(claim: Claim, named: DataUrl, stack: Stack, context: Context) -> Stack:
+    """The stack, or the part of one that a url names, with the geometry that its convention reads."""
     found = claim.found
-    assert named.dataset is not None
-    block = _block_of(context, named, found)
-    stack = Stack(named, missing=missing, context=context, blocks=found.blocks if block is None else ())
     try:
         with context.no_h5_left():
             geometry = claim.source.geometry(context, os.path.abspath(named.file), found)
+            block = _block_of(context, named, found)
         first = sum(one.frames or 0 for one in found.blocks[:block]) if block is not None else 0
         geometry = geometry_of_frames(geometry, stack.stored_shape, named.selection, first)
     except (FastlegacyError, *HDF5_ERRORS, IndexError) as exc:
@@ -326,7 +377,7 @@ def _stacks_of_file(context: Context, file: str) -> Iterator[StackInfo]:
         blocks = claim.found.blocks
         try:
             with Stack(claim.url(file), missing="fill", context=context, blocks=blocks) as stack:
-                info = describe(stack, claim.source.name, claim.why)
+                info = describe(stack, claim)
         except FastlegacyError as exc:
             info = _unreadable(context, file, claim, exc)
         yield info
@@ -344,7 +395,8 @@ def _unreadable(context: Context, file: str, claim: Claim, exc: FastlegacyError)
     frames = int(np.prod(shape[:-2], dtype=np.int64)) if shape else 0
     nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize if shape else 0
     url, why = str(claim.url(file)), f"cannot be read: {exc}"
-    return StackInfo(url, shape, dtype, [], None, 0, nbytes, frames, 0, "nothing", claim.source.name, why)
+    names = claim.source.name, why, claim.found.scan, claim.found.detector
+    return StackInfo(url, shape, dtype, [], None, 0, nbytes, frames, 0, "nothing", *names)
 
 
 def _only_stack(context: Context, file: str) -> Claim:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from fastlegacy.hdf5.files import Context
+from fastlegacy.hdf5.objects import is_written, open_object
 from fastlegacy.model import Geometry
 from fastlegacy.sources._facts import Facts
 from fastlegacy.sources._images import channels, group_names, images_at
@@ -54,6 +55,18 @@ class LimaSource:
         facts.first_text("start_time", (f"{entry}/start_time",))
         detector_facts(facts, file, found.path.rpartition("/")[0])
         return facts.geometry()
+
+    def finished(self, context: Context, file: str, found: Found) -> bool:
+        """Tell whether nothing more will come: LImA said when it ended, or wrote all frames that it was asked for."""
+        if "end_time" in group_names(context, file, "/" + found.path.split("/")[1]):
+            return True
+        home = found.path.rpartition("/")[0]
+        asked_for = Facts(context, file).number(f"{home}/acquisition/nb_frames", "counts")
+        images = images_at(context, file, found.path)
+        if images is None or asked_for is None or images.shape[0] < asked_for:
+            return False
+        with context.open_h5(images.file) as h5:
+            return is_written(open_object(h5.id, images.path))
 
 
 SOURCE = LimaSource()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import h5py
@@ -86,6 +86,9 @@ def bliss_dataset(
     positions: Mapping[str, float] | None = None,
     units: Mapping[str, str] | None = None,
     counters: Mapping[str, Sequence[float]] | None = None,
+    moved_in: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+    counters_in: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+    running: Collection[str] = (),
     name: str = "sample_0001.h5",
 ) -> str:
     """Write a file with several scans, and what bliss records in each: positioners, counters, parameters.
@@ -107,6 +110,11 @@ def bliss_dataset(
     units : mapping of str to str
         Of the motors.
     counters : mapping of str to sequence of float
+        Name of a counter, and its reading at each frame. fscan's ``rot_center`` and ``rot_delta`` are counters too.
+    moved_in, counters_in : mapping of str to mapping
+        Name of a scan, and what moved and was counted in it besides.
+    running : collection of str
+        Scans that have no end yet.
     name : str
         The master's.
 
@@ -133,8 +141,10 @@ def bliss_dataset(
         with h5py.File(path, "r+", libver="latest", locking=False) as file:
             group = file.create_group(scan)
             _write_scan(group, layout, detector)
-            _write_motors(group, moved or {}, positions or {}, units or {})
-            for counter, values in (counters or {}).items():
+            if scan in running:
+                del group["end_time"]
+            _write_motors(group, {**(moved or {}), **(moved_in or {}).get(scan, {})}, positions or {}, units or {})
+            for counter, values in {**(counters or {}), **(counters_in or {}).get(scan, {})}.items():
                 group[f"instrument/{counter}/data"] = np.asarray(values)
                 group[f"measurement/{counter}"] = h5py.SoftLink(f"{group.name}/instrument/{counter}/data")
     return path
@@ -152,6 +162,8 @@ def _write_motors(
         group[f"instrument/positioners/{motor}"] = value
         group[f"instrument/positioners_start/{motor}"] = value
     for motor, unit in units.items():
+        if motor not in group["instrument/positioners"]:
+            continue
         group[f"instrument/positioners/{motor}"].attrs["units"] = unit
         if motor in moved:
             group[f"instrument/{motor}/value"].attrs["units"] = unit
