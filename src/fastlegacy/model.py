@@ -168,6 +168,8 @@ class StackInfo:
         "kernel", "plugin", "h5py" or "stored" (nothing to decode).
     source, why : str
         The convention that found it, and by what it was recognised.
+    scan, detector : str
+        Their names, where the file has them.
     """
 
     url: str
@@ -182,6 +184,8 @@ class StackInfo:
     decoded_by: str
     source: str
     why: str
+    scan: str = ""
+    detector: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +291,12 @@ class Layout:
     options : mapping of str to Option
     companions : tuple of str
         Names of the companions that are shown beside the files unless the user says otherwise.
+    wants : tuple of (str, or tuple of str)
+        Attributes of :class:`Geometry` that headers have a place for and programs depend on. Where nobody said one, the
+        header has a neutral value, or leaves the line out. Of several in a tuple one is enough.
+    uses : tuple of str
+        The other attributes of :class:`Geometry` that change headers or names; nothing is missed where they are not
+        known.
     """
 
     name: str
@@ -298,6 +308,8 @@ class Layout:
     encoded: bool = False
     options: Mapping[str, Option] = MappingProxyType({})
     companions: tuple[str, ...] = ()
+    wants: tuple[str | tuple[str, ...], ...] = ()
+    uses: tuple[str, ...] = ()
 
     def option(self, facts: StackFacts, name: str) -> Any:
         """Return the value of an option: what the user gave, else the default."""

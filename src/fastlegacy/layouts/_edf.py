@@ -16,7 +16,20 @@ from fastlegacy.layouts._edf_frames import FORBIDDEN, Readings, frame_keys
 from fastlegacy.layouts._text import printable
 from fastlegacy.model import Geometry, StackFacts
 
-__all__ = ["EdfHeaders"]
+__all__ = ["USES", "WANTS", "EdfHeaders"]
+
+WANTS = (
+    "distance_m",
+    "wavelength_angstrom",
+    "beam_x_px",
+    "beam_y_px",
+    "pixel_x_m",
+    "pixel_y_m",
+    ("start_deg", "angles_deg"),
+    "step_deg",
+    "exposure_s",
+)
+USES = ("period_s", "run", "title", "start_time", "motors", "counters")
 
 _BLOCK = 512
 _LONGEST = 99_999
@@ -124,8 +137,9 @@ def _is_big_endian(facts: StackFacts) -> bool:
 
 
 def _stack_keys(geometry: Geometry) -> _Keys:
+    turns = geometry.start_deg is not None or geometry.angles_deg is not None
     values = {
-        "OmegaStep": None if geometry.start_deg is None else geometry.step_deg,
+        "OmegaStep": geometry.step_deg if turns else None,
         "ExposureTime": geometry.exposure_s,
         "WaveLength": None if geometry.wavelength_angstrom is None else geometry.wavelength_angstrom / 1e10,
         "SampleDistance": geometry.distance_m,

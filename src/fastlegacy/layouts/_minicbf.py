@@ -240,14 +240,14 @@ def _remarks(facts: StackFacts, words: str) -> list[str]:
 
 def _not_given(geometry: Geometry) -> list[str]:
     # not in the words of the lines above: scripts look for those
-    values = {
+    values: dict[str, object] = {
         "pixel size": geometry.pixel_y_m if geometry.pixel_x_m is None else geometry.pixel_x_m,
         "exposure": geometry.exposure_s,
         "cutoff": geometry.saturation_counts,
         "energy": geometry.wavelength_angstrom,
         "distance": geometry.distance_m,
         "beam": None if geometry.beam_x_px is None else geometry.beam_y_px,
-        "start": geometry.start_deg,
+        "start": geometry.start_deg if geometry.angles_deg is None else geometry.angles_deg,
         "step": geometry.step_deg,
     }
     return [name for name, value in values.items() if value is None]

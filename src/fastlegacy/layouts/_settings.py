@@ -14,7 +14,19 @@ from dataclasses import dataclass
 from fastlegacy.errors import LayoutError
 from fastlegacy.model import Geometry, StackFacts
 
-__all__ = ["Settings"]
+__all__ = ["WANTS", "Settings"]
+
+WANTS = (
+    "distance_m",
+    "wavelength_angstrom",
+    "beam_x_px",
+    "beam_y_px",
+    ("pixel_x_m", "pixel_y_m"),
+    ("start_deg", "angles_deg"),
+    "step_deg",
+    "exposure_s",
+)
+"""What :class:`Settings` has neutral values for."""
 
 _SAME_SIZE = 1e-3
 _ANGLE_WIDTH = 12
@@ -77,15 +89,15 @@ class Settings:
         """Rotation angle at the start of a frame; of one more than the last, where that one ends."""
         return _else(self.geometry.angle_deg(frame), self.start_deg + frame * self.step_deg)
 
-    def angle_text(self, facts: StackFacts, frame: int, key: str) -> str:
-        """Return the rotation angle at the start of a frame with 6 decimals, 12 characters wide.
+    def angle_text(self, facts: StackFacts, frame: int, key: str, further_deg: float = 0.0) -> str:
+        """Return the rotation angle at the start of a frame, or further on, with 6 decimals, 12 characters wide.
 
         Raises
         ------
         LayoutError
             If it takes more characters; `key` is the header's word for it.
         """
-        angle_deg = self.angle_deg(frame)
+        angle_deg = self.angle_deg(frame) + further_deg
         text = f"{angle_deg:{_ANGLE_WIDTH}.6f}"
         if not math.isfinite(angle_deg) or len(text) > _ANGLE_WIDTH:
             raise LayoutError(

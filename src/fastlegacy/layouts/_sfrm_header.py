@@ -126,7 +126,8 @@ def _image(facts: StackFacts, settings: Settings) -> _Lines:
 
 
 def _goniometer(facts: StackFacts, settings: Settings, frame: int) -> _Lines:
-    end = settings.angle_text(facts, frame + 1, "ENDING")
+    # not where the next frame begins, which may be in another sweep
+    end = settings.angle_text(facts, frame, "ENDING", settings.step_deg)
     return [("AXIS", str(_OMEGA)), ("ENDING", f"0.0 {end} 0.0 0.0")]
 
 

@@ -72,7 +72,10 @@ def _angle_lines(facts: StackFacts, frame: int) -> list[str]:
     text = angle_text(angle_deg, facts, frame, "Start_angle")
     # the spaces stand behind the unit, where every reader strips them
     padding = " " * (len(text) - len(text.rstrip()))
-    return [f"Start_angle {text.rstrip()} deg.{padding}", f"Angle_increment {facts.geometry.step_deg:.12g} deg."]
+    lines = [f"Start_angle {text.rstrip()} deg.{padding}"]
+    # angles that are not evenly spaced have no step
+    step_deg = facts.geometry.step_deg
+    return lines if step_deg is None else [*lines, f"Angle_increment {step_deg:.12g} deg."]
 
 
 def resolution(geometry: Geometry) -> Resolution:

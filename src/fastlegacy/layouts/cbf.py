@@ -18,6 +18,7 @@ from fastlegacy.errors import LayoutError
 from fastlegacy.layouts._checks import ALL_DTYPES, require_dtype, require_frame
 from fastlegacy.layouts._int32 import masked_counts
 from fastlegacy.layouts._minicbf import CONVENTIONS, TAIL, convention, head
+from fastlegacy.layouts._settings import WANTS
 from fastlegacy.model import CodedPixels, Layout, Literal, Option, Padding, Piece, StackFacts
 from fastlegacy.pixels import Code, Coded
 
@@ -45,6 +46,16 @@ class CbfLayout(Layout):
         }
     )
     companions = ("xds",)
+    wants = (*WANTS, "saturation_counts")
+    uses = (
+        "period_s",
+        "detector",
+        "sensor_material",
+        "sensor_thickness_m",
+        "threshold_ev",
+        "title",
+        "start_time",
+    )
 
     def code(self, facts: StackFacts) -> Code:
         """Return what the bodies are encoded by.

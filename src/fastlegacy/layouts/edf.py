@@ -12,7 +12,7 @@ what has a meaning in headers (``;``, ``{`` and ``}``, and spaces in names), sta
 from __future__ import annotations
 
 from fastlegacy.layouts._checks import ALL_DTYPES, require_frame
-from fastlegacy.layouts._edf import EdfHeaders
+from fastlegacy.layouts._edf import USES, WANTS, EdfHeaders
 from fastlegacy.layouts._pixels import as_written, pixels
 from fastlegacy.model import Layout, Literal, Piece, StackFacts
 from fastlegacy.pixels import Coded
@@ -29,6 +29,8 @@ class EdfLayout(Layout):
     readers = ("fabio", "FIT2D", "ImageD11", "pyFAI", "PyMca", "Dioptas")
     dtypes = ALL_DTYPES
     companions = ("poni",)
+    wants = WANTS
+    uses = USES
 
     def pieces(self, facts: StackFacts, index: int, coded: Coded | None = None) -> tuple[Piece, ...]:
         """Return header and pixels of a frame.

@@ -8,7 +8,7 @@ count from 1 to the number of frames, in ``EDF_DataBlockID``, ``Image`` and ``He
 from __future__ import annotations
 
 from fastlegacy.layouts._checks import ALL_DTYPES, require_only_file
-from fastlegacy.layouts._edf import EdfHeaders
+from fastlegacy.layouts._edf import USES, WANTS, EdfHeaders
 from fastlegacy.layouts._pixels import as_written, pixels
 from fastlegacy.model import Layout, Literal, Piece, StackFacts
 from fastlegacy.pixels import Coded
@@ -25,6 +25,8 @@ class EdfStackLayout(Layout):
     summary = "ESRF data format, one file for the whole stack"
     readers = ("fabio", "silx", "pyFAI", "PyMca")
     dtypes = ALL_DTYPES
+    wants = WANTS
+    uses = USES
 
     def pieces(self, facts: StackFacts, index: int = 0, coded: Coded | None = None) -> tuple[Piece, ...]:
         """Return header and pixels of all frames in turn.

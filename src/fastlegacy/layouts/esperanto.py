@@ -25,6 +25,7 @@ from fastlegacy.errors import LayoutError
 from fastlegacy.layouts._checks import ALL_DTYPES, require_dtype, require_frame
 from fastlegacy.layouts._esperanto import header
 from fastlegacy.layouts._int32 import masked_counts
+from fastlegacy.layouts._settings import WANTS
 from fastlegacy.model import CodedPixels, Geometry, Layout, Literal, Option, Piece, Pixels, StackFacts
 from fastlegacy.pixels import Code, Coded, Form
 
@@ -50,11 +51,13 @@ class EsperantoLayout(Layout):
         }
     )
     companions = ("crysalis",)
+    wants = (*WANTS, "saturation_counts")
+    uses = ("period_s", "run", "sensor_thickness_m", "start_time")
 
     def stem(self, facts: StackFacts, stem: str) -> str:
         """Return what comes before the number in the names of the files: with the run, 1 unless it is known."""
         run = facts.geometry.run
-        return f"{stem}_{1 if run is None else run}_"
+        return f"{stem.rstrip('_')}_{1 if run is None else run}_"
 
     @property
     def digits(self) -> int:

@@ -37,6 +37,8 @@ class GeLayout(Layout):
     summary = "GE flat panel, 16 bits, one file for the whole stack"
     readers = ("fabio", "hexrd", "MIDAS")
     dtypes = ALL_DTYPES
+    wants = ("exposure_s",)
+    uses = ("title", "start_time")
 
     def pieces(self, facts: StackFacts, index: int = 0, coded: Coded | None = None) -> tuple[Piece, ...]:
         """Return header and pixels of all frames.

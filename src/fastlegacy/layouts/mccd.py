@@ -18,6 +18,7 @@ from __future__ import annotations
 from fastlegacy.layouts._checks import ALL_DTYPES, require_dtype, require_frame
 from fastlegacy.layouts._mccd_header import header
 from fastlegacy.layouts._pixels import counts
+from fastlegacy.layouts._settings import WANTS
 from fastlegacy.layouts._words import HIGHEST, PEDESTAL, pedestal_of
 from fastlegacy.model import Layout, Literal, Piece, Pixels, StackFacts
 from fastlegacy.pixels import Coded
@@ -35,6 +36,8 @@ class MccdLayout(Layout):
     dtypes = ALL_DTYPES
     options = PEDESTAL
     companions = ("xds",)
+    wants = (*WANTS, "saturation_counts")
+    uses = ("period_s", "title", "start_time")
 
     def pieces(self, facts: StackFacts, index: int, coded: Coded | None = None) -> tuple[Piece, ...]:
         """Return header and pixels of a frame.

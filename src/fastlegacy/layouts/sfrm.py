@@ -23,6 +23,7 @@ from types import MappingProxyType
 from fastlegacy.errors import LayoutError
 from fastlegacy.layouts._checks import ALL_DTYPES, require_dtype, require_frame
 from fastlegacy.layouts._pixels import counts
+from fastlegacy.layouts._settings import WANTS
 from fastlegacy.layouts._sfrm_header import header
 from fastlegacy.model import CodedPixels, Layout, Literal, Option, Piece, StackFacts
 from fastlegacy.pixels import Code, Coded
@@ -41,6 +42,8 @@ class SfrmLayout(Layout):
     readers = ("fabio", "DIALS")
     dtypes = ALL_DTYPES
     encoded = True
+    wants = (*WANTS, "saturation_counts")
+    uses = ("period_s", "run", "title", "start_time")
     options = MappingProxyType(
         {"dettype": Option("EIGER", "first word of DETTYPE, by which DIALS chooses a detector (EIGER, CMOS-PHOTONII)")}
     )

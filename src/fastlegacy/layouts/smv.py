@@ -25,7 +25,7 @@ from fastlegacy.errors import LayoutError
 from fastlegacy.layouts._checks import ALL_DTYPES, require_dtype, require_frame
 from fastlegacy.layouts._moments import moment
 from fastlegacy.layouts._pixels import counts
-from fastlegacy.layouts._settings import Settings
+from fastlegacy.layouts._settings import WANTS, Settings
 from fastlegacy.layouts._words import HIGHEST, PEDESTAL, pedestal_of
 from fastlegacy.model import Layout, Literal, Piece, Pixels, StackFacts
 from fastlegacy.pixels import Coded
@@ -47,6 +47,8 @@ class SmvLayout(Layout):
     dtypes = ALL_DTYPES
     options = PEDESTAL
     companions = ("xds",)
+    wants = (*WANTS, "saturation_counts")
+    uses = ("period_s", "start_time")
 
     def pieces(self, facts: StackFacts, index: int, coded: Coded | None = None) -> tuple[Piece, ...]:
         """Return header and pixels of a frame.

@@ -42,6 +42,17 @@ class TiffLayout(Layout):
     readers = ("fabio", "tifffile", "ImageJ", "pyFAI", "Dioptas")
     dtypes = ("u1", "u2", "u4", "i2", "i4", "f4")
     companions = ("poni", "mask")
+    wants = (
+        "distance_m",
+        "wavelength_angstrom",
+        "beam_x_px",
+        "beam_y_px",
+        "pixel_x_m",
+        "pixel_y_m",
+        ("start_deg", "angles_deg"),
+        "step_deg",
+        "exposure_s",
+    )
 
     def pieces(self, facts: StackFacts, index: int, coded: Coded | None = None) -> tuple[Piece, ...]:
         """Return header and pixels of a frame.

@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from fastlegacy.testing.experiment import Experiment
 from fastlegacy.testing.files import Array, StrPath, create_file
 from fastlegacy.testing.filters import filter_arguments
 
@@ -58,6 +59,7 @@ def dectris_series(
     numbered: bool = True,
     filters: str = "bslz4",
     step_deg: float = 0.25,
+    experiment: Experiment | None = None,
     detector: Mapping[str, Any] | None = None,
     others: Mapping[str, Any] | None = None,
     asked_for: int | None = None,
@@ -81,7 +83,9 @@ def dectris_series(
     filters : str
         Of the blocks.
     step_deg : float
-        Rotation of omega from image to image.
+        Rotation of omega from image to image, which begins at 0.
+    experiment : Experiment, optional
+        What the master says, all of it: instead of an Eiger's usual values, and of `step_deg`.
     detector : mapping of str to object
         What stands below ``/entry/instrument/detector`` instead of, or beside, an Eiger's usual values; None: nothing.
     others : mapping of str to object
@@ -110,8 +114,13 @@ def dectris_series(
                 part = frames[at : at + length]
                 _write_block(os.path.join(folder, source), part, filters, at + 1 if numbered else None)
             at += length
-        _write_detector(file, detector or {}, len(frames) if asked_for is None else asked_for)
-        _write_rotation(file, len(frames), step_deg)
+        said = {} if experiment is None else _detector_values(experiment)
+        _write_detector(file, said, detector or {}, len(frames) if asked_for is None else asked_for)
+        _write_beam(file, 0.2854 if experiment is None else experiment.wavelength_angstrom)
+        if experiment is None:
+            _write_rotation(file, len(frames), 0.0, step_deg)
+        elif experiment.start_deg is not None and experiment.step_deg is not None:
+            _write_rotation(file, len(frames), experiment.start_deg, experiment.step_deg)
         for path, value in (others or {}).items():
             if f"entry/{path}" in file:
                 del file[f"entry/{path}"]
@@ -129,21 +138,52 @@ def _write_block(path: str, frames: Array, filters: str, low: int | None) -> Non
             data.attrs["image_nr_high"] = np.int32(low + len(frames) - 1)
 
 
-def _write_detector(file: Any, changes: Mapping[str, Any], asked_for: int) -> None:
+def _detector_values(experiment: Experiment) -> dict[str, Any]:
+    """In single precision, as Dectris writes them."""
+    numbers = {
+        "x_pixel_size": experiment.pixel_x_m,
+        "y_pixel_size": experiment.pixel_y_m,
+        "beam_center_x": experiment.corner_x_px,
+        "beam_center_y": experiment.corner_y_px,
+        "detector_distance": experiment.distance_m,
+        "count_time": experiment.exposure_s,
+        "frame_time": experiment.period_s,
+        "sensor_thickness": experiment.sensor_thickness_m,
+        "threshold_energy": experiment.threshold_ev,
+    }
+    texts = {
+        "description": experiment.detector,
+        "detector_number": experiment.serial_number,
+        "sensor_material": experiment.sensor_material,
+        "detectorSpecific/data_collection_date": experiment.start_time,
+    }
+    cutoff = experiment.saturation_counts
+    return {
+        **{name: None if number is None else np.float32(number) for name, number in numbers.items()},
+        **{name: None if text is None else text.encode() for name, text in texts.items()},
+        "detectorSpecific/countrate_correction_count_cutoff": None if cutoff is None else np.uint32(cutoff),
+    }
+
+
+def _write_detector(file: Any, said: Mapping[str, Any], changes: Mapping[str, Any], asked_for: int) -> None:
     home = "entry/instrument/detector"
-    values = {**_DETECTOR, "detectorSpecific/nimages": asked_for, "detectorSpecific/ntrigger": 1, **changes}
+    values = {**_DETECTOR, **said, "detectorSpecific/nimages": asked_for, "detectorSpecific/ntrigger": 1, **changes}
     for name, value in values.items():
         if value is None:
             continue
         file[f"{home}/{name}"] = value
         if name in _UNITS and name not in changes:
             file[f"{home}/{name}"].attrs["units"] = np.bytes_(_UNITS[name])
-    file["entry/instrument/beam/incident_wavelength"] = np.float32(0.2854)
 
 
-def _write_rotation(file: Any, frames: int, step_deg: float) -> None:
+def _write_beam(file: Any, wavelength_angstrom: float | None) -> None:
+    if wavelength_angstrom is not None:
+        file["entry/instrument/beam/incident_wavelength"] = np.float32(wavelength_angstrom)
+
+
+def _write_rotation(file: Any, frames: int, start_deg: float, step_deg: float) -> None:
     home = "entry/sample/goniometer"
-    omega = np.arange(frames) * step_deg
+    omega = start_deg + np.arange(frames) * step_deg
     file[f"{home}/omega"] = omega
     file[f"{home}/omega_end"] = omega + step_deg
     file[f"{home}/omega_increment"] = step_deg

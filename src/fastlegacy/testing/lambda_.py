@@ -7,10 +7,12 @@ Source: what fabio (``lambdaimage``) and dxtbx (``FormatHDF5Lambda``) read.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import h5py
 import numpy as np
 
+from fastlegacy.testing.experiment import Experiment
 from fastlegacy.testing.files import Array, StrPath, create_file, write_stack
 
 __all__ = ["lambda_scan"]
@@ -18,7 +20,28 @@ __all__ = ["lambda_scan"]
 _DETECTOR = "/entry/instrument/detector"
 
 
-def lambda_scan(folder: StrPath, frames: Array, *, modules: int = 3, gap: int = 4, name: str = "scan") -> str:
+_LAMBDA = Experiment(
+    distance_m=None,
+    pixel_x_m=5.5e-05,
+    pixel_y_m=5.5e-05,
+    sensor_thickness_m=0.0005,
+    sensor_material="GaAs",
+    saturation_counts=4095,
+    detector="Lambda",
+    serial_number=None,
+    start_time=None,
+)
+
+
+def lambda_scan(
+    folder: StrPath,
+    frames: Array,
+    *,
+    modules: int = 3,
+    gap: int = 4,
+    experiment: Experiment = _LAMBDA,
+    name: str = "scan",
+) -> str:
     """Write the files of the modules, one above the other, and a master that shows them with gaps between.
 
     Parameters
@@ -30,6 +53,8 @@ def lambda_scan(folder: StrPath, frames: Array, *, modules: int = 3, gap: int = 
     modules : int
     gap : int
         Rows between two modules.
+    experiment : Experiment
+        Pixels and sensor stand in micrometres, all values are lists of one.
     name : str
         Of the scan.
 
@@ -50,12 +75,28 @@ def lambda_scan(folder: StrPath, frames: Array, *, modules: int = 3, gap: int = 
     master = os.path.join(folder, f"{name}.nxs")
     with create_file(master, libver="latest") as file:
         file.create_virtual_dataset(f"{_DETECTOR}/data", layout)
-        file[f"{_DETECTOR}/description"] = np.array([b"Lambda"])
         file[f"{_DETECTOR}/layout"] = np.array([f"{frames.shape[2]}X{frames.shape[1]}".encode()])
-        file[f"{_DETECTOR}/x_pixel_size"] = np.array([55.0])
-        file[f"{_DETECTOR}/y_pixel_size"] = np.array([55.0])
-        file[f"{_DETECTOR}/sensor_thickness"] = np.array([500.0])
-        file[f"{_DETECTOR}/sensor_material"] = np.array([b"GaAs"])
-        file[f"{_DETECTOR}/saturation_value"] = np.array([4095])
+        for field, value in _values(experiment).items():
+            if value is not None:
+                file[f"{_DETECTOR}/{field}"] = np.array([value.encode() if isinstance(value, str) else value])
+        if experiment.start_time is not None:
+            file["entry/start_time"] = experiment.start_time
         file[f"{_DETECTOR}/collection/frame_numbers"] = np.array([len(frames)])
     return f"{master}::{_DETECTOR}/data"
+
+
+def _values(experiment: Experiment) -> dict[str, Any]:
+    return {
+        "description": experiment.detector,
+        "serial_number": experiment.serial_number,
+        "x_pixel_size": _micrometres(experiment.pixel_x_m),
+        "y_pixel_size": _micrometres(experiment.pixel_y_m),
+        "sensor_thickness": _micrometres(experiment.sensor_thickness_m),
+        "sensor_material": experiment.sensor_material,
+        "saturation_value": experiment.saturation_counts,
+        "distance": experiment.distance_m,
+    }
+
+
+def _micrometres(length_m: float | None) -> float | None:
+    return None if length_m is None else round(length_m * 1e6, 9)

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""``fastlegacy info``: all that is known of one stack, and who decodes each of its datasets."""
+"""``fastlegacy info``: all that is known of one stack, what nobody said of it, and who decodes its datasets."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fastlegacy.faces.cli.command import Command, add_json_option, print_json, print_table
+from fastlegacy.faces.cli.header_options import add_header_options, headers, with_side_file, with_values_of_frames
 from fastlegacy.faces.cli.stack_text import as_plain, describe, geometry_rows, plain_geometry
 from fastlegacy.faces.cli.tree_options import add_url_arguments
 
 if TYPE_CHECKING:
+    from fastlegacy.faces.cli.unsaid import Unsaid
     from fastlegacy.hdf5.stack import Stack
     from fastlegacy.sources.masks import Mask
 
@@ -30,26 +33,50 @@ _SHOWN = 20  # a virtual dataset may have thousands of sources
 def _configure(parser: argparse.ArgumentParser) -> None:
     add_url_arguments(parser)
     add_json_option(parser)
+    add_header_options(parser)
 
 
 def _run(args: argparse.Namespace) -> int:
+    values = headers(args)  # what was typed is looked at before any file is
     from fastlegacy.faces import library
+    from fastlegacy.faces.cli.unsaid import unsaid
     from fastlegacy.sources.find import describe_named
     from fastlegacy.sources.masks import find_mask
 
-    with library.open(args.source, args.dataset, missing="fill") as stack:
+    with library.open(args.source, args.dataset, missing="fill") as opened:
+        stack = _with_values(opened, args.geometry, values)
         info, decoders, mask = describe_named(stack), stack.decoders(), find_mask(stack.frames_url)
+        lacking = unsaid(stack, mask)
     if args.json:
         decoded = [{"dataset": name, "by": by} for name, by in decoders]
         found = {"files": stack.files(), "decoded": decoded, "missing": stack.missing_sources, "mask": _plain(mask)}
-        print_json({**as_plain(info), **found, "geometry": plain_geometry(stack.geometry)})
+        known = {"geometry": plain_geometry(stack.geometry), "unsaid": lacking.plain()}
+        print_json({**as_plain(info), **found, **known})
         return 0
     print(info.url)
     texts = {**describe(info), "found as": f"{info.source}: {info.why}", **_more(stack, mask)}
     print_table([(f"  {label}", text) for label, text in texts.items()])
     _show_geometry(stack)
+    _show_unsaid(lacking)
     _show_decoders(decoders)
     return 0
+
+
+def _with_values(opened: Stack, path: str | None, values: dict[str, Any]) -> Stack:
+    """Return the stack with what a side file says over what HDF5 says, and the command line over both."""
+    from fastlegacy.geometry.read import over
+    from fastlegacy.model import Geometry
+
+    stack = with_side_file(opened, path)
+    values = with_values_of_frames(values, stack)
+    said = Geometry(**values, origin=dict.fromkeys(values, "command line"))
+    known = over(said, stack.geometry)
+    # motors and counters of all three are shown side by side
+    layers = [said.origin, stack.geometry.origin, opened.geometry.origin]
+    for name in ("motors", "counters"):
+        places = dict.fromkeys(origin[name] for origin in layers if name in origin)
+        known = replace(known, origin={**known.origin, **({name: ", ".join(places)} if places else {})})
+    return stack.with_geometry(known)
 
 
 def _more(stack: Stack, mask: Mask | None) -> dict[str, str]:
@@ -69,10 +96,22 @@ def _plain(mask: Mask | None) -> dict[str, Any] | None:
 def _show_geometry(stack: Stack) -> None:
     rows = geometry_rows(stack.geometry, stack.files()[0])
     if not rows:
-        print("  the file says nothing of the geometry")
+        print("  nothing is known of the geometry")
         return
     print("  geometry")
     print_table([(f"    {label}", value, origin) for label, value, origin in rows])
+
+
+def _show_unsaid(lacking: Unsaid) -> None:
+    formats, companions = lacking.rows()
+    if not formats and not companions:
+        print("  nothing is missing for any format")
+    if formats:
+        print("  missing in headers, which have a neutral value for it or leave it out")
+        print_table([(f"    {names}:", text) for names, text in formats])
+    if companions:
+        print("  missing for companions, which are not made without it")
+        print_table([(f"    {names}:", text) for names, text in companions])
 
 
 def _show_decoders(decoders: Sequence[tuple[str, str]]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["as_plain", "describe", "geometry_rows", "plain_geometry"]
 
 _UNITS = {"deg": "deg", "s": "s", "angstrom": "A", "m": "m", "px": "px", "counts": "counts", "ev": "eV"}
-_SHOWN_NAMES = 6
+_SHOWN = 12  # motors, or counters: the scans of some beamlines have hundreds
 
 
 def as_plain(info: StackInfo) -> dict[str, Any]:
@@ -50,10 +50,13 @@ def geometry_rows(geometry: Geometry, file: str) -> list[tuple[str, str, str]]:
     """
     rows = []
     for name, value in _known(geometry).items():
+        origin = geometry.origin.get(name, "").removeprefix(f"{file}::")
+        if isinstance(value, Mapping):
+            rows += _series_rows(name, value, origin)
+            continue
         words = name.split("_")
         unit = _UNITS.get(words[-1], "") if len(words) > 1 else ""
         label = " ".join(words[:-1] if unit else words)
-        origin = geometry.origin.get(name, "").removeprefix(f"{file}::")
         rows.append((label, _value_text(value, unit), origin))
     return rows
 
@@ -69,13 +72,18 @@ def _known(geometry: Geometry) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None and value != {}}
 
 
+def _series_rows(name: str, series: Mapping[str, Any], origin: str) -> list[tuple[str, str, str]]:
+    one = name.removesuffix("s")
+    rows = [(f"{one} {key}", _value_text(value, ""), origin) for key, value in list(series.items())[:_SHOWN]]
+    more = len(series) - len(rows)
+    return [*rows, (name, f"and {more} more (--json lists them)", origin)] if more > 0 else rows
+
+
 def _value_text(value: Any, unit: str) -> str:
-    if isinstance(value, Mapping):
-        names = ", ".join(list(value)[:_SHOWN_NAMES]) + (", ..." if len(value) > _SHOWN_NAMES else "")
-        return f"{len(value)} ({names})"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"{value[0]:.10g} to {value[-1]:.10g} {unit}, {len(value)} values"
-    return f"{value:.10g} {unit}" if isinstance(value, float) else f"{value} {unit}".strip()
+        ends = f"{value[0]:.10g} to {value[-1]:.10g} {unit}".strip()
+        return f"{ends}, {len(value)} values"
+    return (f"{value:.10g} {unit}" if isinstance(value, float) else f"{value} {unit}").strip()
 
 
 def _dtype_text(code: str) -> str:
