@@ -90,11 +90,14 @@ cdef extern from "filters.h" nogil:
 cdef extern from "files.h" nogil:
     ctypedef struct fl_files:
         int n
+        int used
         int open
         int max_open
     void fl_files_init(fl_files *, int)
     void fl_files_free(fl_files *)
-    int fl_files_add(fl_files *, const char *, uint64_t, uint64_t, int64_t)
+    int fl_files_add(fl_files *, const char *, int, uint64_t, uint64_t, int64_t)
+    void fl_files_remove(fl_files *, int)
+    int fl_files_same(fl_files *, int, uint64_t, uint64_t, int64_t)
     int fl_files_rename(fl_files *, int, const char *)
     void fl_files_close_idle(fl_files *, int)
 
@@ -282,12 +285,21 @@ cdef extern from "fuse_ops.h" nogil:
         fl_failure *failures
         int n_failures
         uint64_t lost
+    ctypedef struct fl_owner:
+        int64_t open
     ctypedef struct fl_handle:
         fl_mount *mount
         fl_vfile *file
+        fl_owner *owner
         int fd
+        int stale
+        uint64_t version
+        uint64_t number
         char *name
+    void fl_handle_enter(fl_handle *)
     void fl_handle_free(fl_handle *)
+    int fl_retire(fl_mount *, const char *, uint64_t, int64_t, const fl_vfile *, int *)
+    int fl_is_settled(fl_mount *, const char *, uint64_t)
     void fl_fuse_read()
     void fl_fuse_write()
     void fl_fuse_flush()

@@ -3,9 +3,11 @@
 
 import ctypes
 import errno
+import gc
 import os
 import sys
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -109,6 +111,137 @@ def test_the_file_outlives_the_one_who_opened_it(handles, native):
     handle = handles.open_virtual(virtual_file(), "data.edf")
     assert native.read(handle, 40, 32) == ARRAY.tobytes()[:40]
     native.release(handle)
+
+
+class Chunks:
+    """Where the chunks of a stack come from: it is there as long as the stack."""
+
+    def __call__(self, number):
+        return ARRAY[number].tobytes()
+
+
+def test_a_stack_lives_as_long_as_a_file_of_it_is_open(handles, native):
+    chunks = [Chunks() for _ in range(3)]
+    files = [virtual_file(load=load) for load in chunks]
+    stacks = [weakref.ref(load) for load in chunks]
+    opened = [handles.open_virtual(file, "x") for file in (*files, files[0])]
+    del files, chunks
+    assert len(handles.sources) == 3
+    native.release(opened[0])
+    native.release(opened[1])
+    handles.take_errors()
+    gc.collect()
+    assert [stack() is None for stack in stacks] == [False, True, False]
+    assert native.read(opened[3], 4, 32) == ARRAY.tobytes()[:4]
+    native.release(opened[3])
+    handles.release(opened[2])
+    handles.take_errors()
+    gc.collect()
+    assert [stack() is None for stack in stacks] == [True] * 3
+    assert handles.sources == []
+
+
+def test_ten_thousand_stacks_one_after_the_other_are_not_kept(handles, native):
+    most = 0
+    for i in range(10_000):
+        native.release(handles.open_virtual(virtual_file(array=ARRAY[:1, :1, :1]), f"{i}"))
+        if i % 100 == 99:
+            most = max(most, len(handles.sources))
+            handles.take_errors()
+    assert most <= 100
+    assert handles.sources == []
+
+
+def test_threads_that_open_and_close_lose_nothing(handles, native):
+    files = [virtual_file(name=f"{i}") for i in range(8)]
+
+    def work(number):
+        for i in range(300):
+            file = files[(number + i) % len(files)]
+            handle = handles.open_virtual(file, f"{i % 5}", i)
+            assert native.read(handle, 4, 0) == HEADER[:4]
+            handles.retire(f"{i % 5}", i, file.size)
+            native.release(handle)
+            if i % 10 == 0:
+                handles.take_errors()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    handles.take_errors()
+    assert handles.sources == []
+    counted = handles.statistics()
+    assert counted["opened"] == counted["releases"] == 1200
+
+
+def with_header(stack, header):
+    return _view.PieceFile(stack, [("literal", header), ("pixels", 0, len(ARRAY), False)])
+
+
+def test_handles_from_before_a_change(handles, native):
+    stack = virtual_file().source
+    old, same, new, longer = (with_header(stack, text) for text in (b"old", b"old", b"new", b"longer"))
+    first = handles.open_virtual(old, "a/x", 1)
+    others = [handles.open_virtual(old, "a/y", 1), handles.open_virtual(old, f"{'z' * 300}/x", 1)]
+    assert handles.retire("a/x", 1, longer.size, longer) == (0, 0), "of this version"
+    assert handles.retire("a/x", 2, new.size, new) == (0, 1)
+    assert handles.retire("a/x", 2, new.size) == (0, 1)
+    assert handles.retire("a/x", 2, same.size, same) == (0, 0), "the same bytes: it is of version 2 now"
+    assert handles.retire("a/x", 2, new.size, new) == (0, 0)
+    assert native.read(first, 3, 0) == b"old"
+    assert handles.retire("a/x", 3, longer.size, longer) == (1, 1)
+    assert handles.retire("a/x", 3, longer.size) == (0, 1), "it is told once"
+    assert handles.is_stale(first)
+    assert native.read(first, 3, 0) == -errno.ESTALE
+    for other in others:
+        assert not handles.is_stale(other)
+        assert native.read(other, 3, 0) == b"old"
+    native.release(first)
+    assert handles.retire("a/x", 3, longer.size, longer) == (0, 0)
+    assert handles.retire(f"{'z' * 300}/x", 2, new.size, new) == (0, 1)
+    for other in others:
+        native.release(other)
+
+
+def test_files_are_the_same_only_with_the_same_text_and_pixels(handles, native):
+    stack = virtual_file().source
+    whole = with_header(stack, HEADER)
+    handle = handles.open_virtual(whole, "x", 0)
+    frame = [("literal", HEADER), ("pixels", 1, 1, False)]
+    for version, other in enumerate(
+        [
+            virtual_file(),  # another stack
+            with_header(stack, HEADER[:-1] + b"!"),
+            _view.PieceFile(stack, [("literal", HEADER), ("pixels", 0, 3, True)]),
+            _view.PieceFile(stack, [("literal", HEADER), ("padding", ARRAY.nbytes, 0)]),
+            _view.PieceFile(stack, [("literal", HEADER), ("pixels", 0, 2, False), ("pixels", 2, 1, False)]),
+        ],
+        1,
+    ):
+        assert other.size == whole.size
+        assert handles.retire("x", version, other.size, other) == (0, 1)
+    native.release(handle)
+    handle = handles.open_virtual(_view.PieceFile(stack, frame), "x", 0)
+    first = _view.PieceFile(stack, [("literal", HEADER), ("pixels", 0, 1, False)])
+    assert handles.retire("x", 1, first.size, first) == (0, 1)
+    again = _view.PieceFile(stack, frame)
+    assert handles.retire("x", 1, again.size, again) == (0, 0)
+    native.release(handle)
+
+
+def test_a_handle_is_settled_when_it_was_used_or_closed(handles, native):
+    one, two = (handles.open_virtual(virtual_file(), "x") for _ in range(2))
+    numbers = [handles.number(one), handles.number(two)]
+    assert numbers[0] != numbers[1]
+    assert [handles.is_settled("x", number) for number in numbers] == [False, False]
+    native.read(one, 1, 0)
+    assert [handles.is_settled("x", number) for number in numbers] == [True, False]
+    native.release(two)
+    assert handles.is_settled("x", numbers[1])
+    native.release(one)
+    assert handles.is_settled("x", numbers[0])
 
 
 def test_real_file(handles, native, tmp_path):

@@ -26,6 +26,7 @@ _Static_assert(sizeof(void *) != 8 || offsetof(struct fl_fuse_file_info, fh) == 
 
 #define FL_NAME 256
 #define FL_PLACE 1024
+#define FL_CHAINS 4096
 #define FL_ERRORS 64 /* errors kept until somebody takes them; later ones are only counted */
 
 typedef struct {
@@ -41,19 +42,32 @@ typedef struct {
     char place[FL_PLACE]; /* "file::dataset", copied: the dataset may be gone when the log is written */
 } fl_failure;
 
+/* What keeps the pixels of virtual files alive: Python holds on to it while anything of it is open. */
+typedef struct {
+    int64_t open; /* handles, written with __atomic */
+} fl_owner;
+
+struct fl_handle;
+
 typedef struct {
     fl_counters counters;
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* of all that follows */
     fl_failure failures[FL_ERRORS];
     int n_failures;
     uint64_t lost;
+    struct fl_handle *open[FL_CHAINS]; /* open virtual files by their names */
+    uint64_t last_number;
 } fl_mount;
 
-typedef struct {
+typedef struct fl_handle {
     fl_mount *mount;
     fl_vfile *file; /* NULL: a real file */
+    fl_owner *owner;
     int fd;
-    char name[FL_NAME];
+    int stale, used;          /* written with __atomic: may not be read any more; the kernel has asked for bytes */
+    uint64_t version, number; /* of all headers when it was opened; no two handles have the same number */
+    struct fl_handle *next, **link;
+    char name[]; /* the whole path */
 } fl_handle;
 
 #define FL_COUNT(field, n) __atomic_fetch_add(&h->mount->counters.field, (uint64_t)(n), __ATOMIC_RELAXED)
@@ -72,7 +86,7 @@ static void fl_mount_note(fl_handle *h, int64_t at, size_t size, const fl_error 
     pthread_mutex_lock(&m->lock);
     if (m->n_failures < FL_ERRORS) {
         fl_failure *f = &m->failures[m->n_failures++];
-        memcpy(f->name, h->name, sizeof f->name);
+        snprintf(f->name, sizeof f->name, "%s", h->name);
         f->at = at;
         f->size = size;
         f->error = *e;
@@ -83,6 +97,93 @@ static void fl_mount_note(fl_handle *h, int64_t at, size_t size, const fl_error 
     pthread_mutex_unlock(&m->lock);
 }
 
+/* ---- open virtual files by name: what the kernel may still get from before a change of headers */
+
+static fl_handle **fl_chain(fl_mount *m, const char *name)
+{
+    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+    for (; *name; name++)
+        hash = (hash ^ (uint8_t)*name) * 0x100000001b3u;
+    return &m->open[(hash ^ hash >> 32) % FL_CHAINS];
+}
+
+static void fl_handle_enter(fl_handle *h)
+{
+    fl_mount *m = h->mount;
+    pthread_mutex_lock(&m->lock);
+    h->number = ++m->last_number;
+    h->link = fl_chain(m, h->name);
+    h->next = *h->link;
+    if (h->next)
+        h->next->link = &h->next;
+    *h->link = h;
+    pthread_mutex_unlock(&m->lock);
+}
+
+static void fl_handle_leave(fl_handle *h)
+{
+    pthread_mutex_lock(&h->mount->lock);
+    *h->link = h->next;
+    if (h->next)
+        h->next->link = h->link;
+    pthread_mutex_unlock(&h->mount->lock);
+}
+
+/* 1 if two files have the same bytes for certain: equal texts, and the very same pixels. */
+static int fl_vfile_same(const fl_vfile *a, const fl_vfile *b)
+{
+    if (a->stack != b->stack || a->size != b->size || a->n_pieces != b->n_pieces)
+        return 0;
+    for (int i = 0; i < a->n_pieces; i++) {
+        const fl_piece *p = &a->pieces[i], *q = &b->pieces[i];
+        if (p->kind != q->kind || p->size != q->size || p->first_frame != q->first_frame || p->swap != q->swap ||
+            p->coder != q->coder || p->value != q->value)
+            return 0;
+        if (p->kind == FL_LITERAL && memcmp(p->data, q->data, (size_t)p->size))
+            return 0;
+    }
+    return 1;
+}
+
+/* Look at what was opened by this name before a version, the file having `size` bytes now. The kernel knows one size
+ * of a file only: handles on another one become stale, and those that just have are counted in OUT. Those of which
+ * `now` (may be NULL) has the same bytes are of this version from here on. Returns how many of older ones there are. */
+static int fl_retire(fl_mount *m, const char *name, uint64_t version, int64_t size, const fl_vfile *now, int *stale)
+{
+    int others = 0;
+    *stale = 0;
+    pthread_mutex_lock(&m->lock);
+    for (fl_handle *h = *fl_chain(m, name); h; h = h->next) {
+        if (h->version >= version || strcmp(h->name, name))
+            continue;
+        if (now && !h->stale && fl_vfile_same(h->file, now)) {
+            h->version = version;
+            continue;
+        }
+        others++;
+        if (!h->stale && h->file->size != size) {
+            __atomic_store_n(&h->stale, 1, __ATOMIC_RELEASE);
+            ++*stale;
+        }
+    }
+    pthread_mutex_unlock(&m->lock);
+    return others;
+}
+
+/* 1 if the kernel has certainly received the answer to the open that made this handle: it has used it, or closed it. */
+static int fl_is_settled(fl_mount *m, const char *name, uint64_t number)
+{
+    int settled = 1;
+    pthread_mutex_lock(&m->lock);
+    for (fl_handle *h = *fl_chain(m, name); h; h = h->next)
+        if (h->number == number)
+            settled = __atomic_load_n(&h->used, __ATOMIC_ACQUIRE);
+    pthread_mutex_unlock(&m->lock);
+    return settled;
+}
+
+/* ---- the functions that libfuse calls */
+
 static int fl_fuse_read(const char *path, char *buf, size_t size, off_t at, struct fl_fuse_file_info *fi)
 {
     fl_handle *h = (fl_handle *)(uintptr_t)fi->fh;
@@ -92,6 +193,9 @@ static int fl_fuse_read(const char *path, char *buf, size_t size, off_t at, stru
     uint64_t start = fl_now_ns();
     int64_t n;
     if (h->file) {
+        if (__atomic_load_n(&h->stale, __ATOMIC_ACQUIRE))
+            return -ESTALE;
+        __atomic_store_n(&h->used, 1, __ATOMIC_RELEASE);
         fl_error e;
         fl_error_clear(&e);
         n = fl_vfile_read(h->file, (uint8_t *)buf, size, at, &e);
@@ -152,13 +256,20 @@ static int fl_fuse_flush(const char *path, struct fl_fuse_file_info *fi)
     return close(copy) < 0 ? -errno : 0;
 }
 
+/* After it the mount may be gone: when nothing is open any more, whoever owns it is free to free it. */
 static void fl_handle_free(fl_handle *h)
 {
-    if (h->file)
+    fl_mount *m = h->mount;
+    if (h->file) {
+        fl_handle_leave(h);
         fl_vfile_release(h->file);
-    else
+        /* the last: from now on Python may let go of the pixels */
+        __atomic_fetch_sub(&h->owner->open, 1, __ATOMIC_RELEASE);
+    } else {
         close(h->fd);
+    }
     free(h);
+    __atomic_fetch_add(&m->counters.releases, 1, __ATOMIC_RELEASE);
 }
 
 static int fl_fuse_release(const char *path, struct fl_fuse_file_info *fi)
@@ -167,7 +278,6 @@ static int fl_fuse_release(const char *path, struct fl_fuse_file_info *fi)
     (void)path;
     if (!h)
         return -EBADF;
-    FL_COUNT(releases, 1);
     fi->fh = 0;
     fl_handle_free(h);
     return 0;

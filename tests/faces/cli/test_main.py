@@ -11,7 +11,7 @@ from fastlegacy.errors import DecodeError, UrlError
 from fastlegacy.faces.cli import main as module
 from fastlegacy.faces.cli.main import build_parser, main
 
-COMMANDS = ("doctor", "export", "formats", "info", "ls", "mount", "umount")
+COMMANDS = ("doctor", "export", "formats", "info", "ls", "mount", "set", "umount")
 
 
 def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

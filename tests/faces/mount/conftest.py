@@ -64,7 +64,7 @@ def nested(tmp_path: Path, served: ModuleType) -> Iterator[SimpleNamespace]:
 def _united(folder: Path, root: Tree | Folder) -> Iterator[SimpleNamespace]:
     folder.mkdir()
     fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-    virtual = VirtualEntries(root, url="u", uid=12, gid=34)
+    virtual = VirtualEntries(root, label="u", uid=12, gid=34)
     overlay = Overlay(RealFolder(fd, give_away=False), virtual, new_file_mode=0o640)
     yield SimpleNamespace(overlay=overlay, folder=folder, fd=fd, virtual=virtual)
     os.close(fd)
@@ -85,9 +85,9 @@ def fuse() -> None:
 class Served:
     """A mount that a process of its own serves."""
 
-    def __init__(self, folder: Path, options: dict[str, Any], environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, options: dict[str, Any], environment: dict[str, str], program: Path) -> None:
         self.folder = folder
-        command = [sys.executable, "-X", "dev", str(_PROGRAM), str(folder), json.dumps(options)]
+        command = [sys.executable, "-X", "dev", str(program), str(folder), json.dumps(options)]
         pipe = subprocess.PIPE
         env = os.environ | environment
         self.process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=env)
@@ -134,8 +134,13 @@ def serve(fuse: None, tmp_path: Path) -> Iterator[Callable[..., Served]]:
     """Return a starter of mounts: ``serve(**options of mount())``, by default on ``tmp_path / "demo"``."""
     started: list[Served] = []
 
-    def start(folder: Path = tmp_path / "demo", environment: dict[str, str] | None = None, **options: Any) -> Served:
-        started.append(Served(folder, options, environment or {}))
+    def start(
+        folder: Path = tmp_path / "demo",
+        environment: dict[str, str] | None = None,
+        program: Path = _PROGRAM,
+        **options: Any,
+    ) -> Served:
+        started.append(Served(folder, options, environment or {}, program))
         return started[-1]
 
     yield start

@@ -8,6 +8,7 @@ changed their user after everything was imported.
 from __future__ import annotations
 
 import encodings.ascii  # noqa: F401  (Python looks for it when it is first needed: where the fork cannot)
+import importlib.util
 import os
 import pickle
 import shutil
@@ -18,14 +19,17 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fastlegacy
+from fastlegacy.errors import MountError
 from fastlegacy.faces.library import tree
-from fastlegacy.faces.mount import _refuse, mountinfo
+from fastlegacy.faces.mount import _refuse, meeting, mountinfo
+from fastlegacy.faces.mount.ask import ask
 from fastlegacy.faces.mount.session import mount
 from fastlegacy.testing.files import write_stack
 from fastlegacy.testing.frames import detector_frames
@@ -58,13 +62,13 @@ def home() -> Iterator[Path]:
     shutil.rmtree(home)
 
 
-def become_nobody() -> None:
+def become(user: int) -> None:
     os.setgroups([])
-    os.setgid(NOBODY)
-    os.setuid(NOBODY)
+    os.setgid(user)
+    os.setuid(user)
 
 
-def start_as_nobody(work: Callable[[], Any]) -> tuple[int, int]:
+def start_as_nobody(work: Callable[[], Any], user: int = NOBODY) -> tuple[int, int]:
     """Do the work in a fork of another user; return its pid and where its answer comes from."""
     answer, tell = os.pipe()
     pid = os.fork()
@@ -74,7 +78,7 @@ def start_as_nobody(work: Callable[[], Any]) -> tuple[int, int]:
     code = 1
     try:
         os.close(answer)
-        become_nobody()
+        become(user)
         os.write(tell, pickle.dumps(work()))
         code = 0
     except BaseException:
@@ -91,8 +95,8 @@ def finish(pid: int, answer: int) -> Any:
     return pickle.loads(data)
 
 
-def as_nobody(work: Callable[[], Any]) -> Any:
-    return finish(*start_as_nobody(work))
+def as_nobody(work: Callable[[], Any], user: int = NOBODY) -> Any:
+    return finish(*start_as_nobody(work, user))
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -144,3 +148,48 @@ def test_who_is_not_root_mounts_reads_and_saves(home: Path, rename: bool) -> Non
     assert not is_mounted(folder)
     assert sorted(os.listdir(folder)) == ["mine.txt", "result.txt"]
     assert sorted(os.listdir(home)) == ["scan.h5", "work"]
+
+
+@pytest.mark.usefixtures("device_for_all")
+def test_headers_of_a_mount_are_for_its_user_and_root_to_change(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _refuse.load()
+    for name in ("FASTLEGACY_RUN", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    changing = loaded_changing()
+    folder = home / "work"
+
+    def change(text: str) -> str:
+        try:
+            return str(ask(folder / "varying", "set", values={"distance": text}))
+        except MountError as error:
+            return str(error)
+
+    def contents() -> bytes:
+        return (folder / "varying" / "data0001.img").read_bytes()
+
+    pid, answer = start_as_nobody(lambda: mount(changing.Changing(), folder))
+    try:
+        wait_for(lambda: is_mounted(folder))
+        assert as_nobody(lambda: change("0.15")) == "['varying: distance 0.14 -> 0.15']"
+        assert as_nobody(contents) == changing.content("varying", "0.15")
+        assert change("0.16") == "['varying: distance 0.15 -> 0.16']"
+        assert as_nobody(contents) == changing.content("varying", "0.16")
+        refusal = as_nobody(lambda: change("0.17"), user=NOBODY - 1)
+        assert refusal.startswith(f"the mount on {folder} belongs to the user nobody; ask that user")
+        assert as_nobody(contents) == changing.content("varying", "0.16")
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        finish(pid, answer)
+    place = Path(tempfile.gettempdir(), f"fastlegacy-{NOBODY}")
+    assert (place.stat().st_uid, stat.S_IMODE(place.stat().st_mode)) == (NOBODY, 0o700)
+    assert meeting._name_of(str(folder)) not in os.listdir(place)
+
+
+def loaded_changing() -> ModuleType:
+    """Return the module ``changing.py`` beside this file."""
+    spec = importlib.util.spec_from_file_location("changing", Path(__file__).with_name("changing.py"))
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -164,7 +164,7 @@ def test_the_newest_time_of_what_is_in_it_is_that_of_a_folder(served: ModuleType
 
     older, newer = served.make_tree(), served.make_tree()
     newer = served.Tree(served.MemoryStack(mtime_ns=served.MTIME_NS + 5), served.PixelsOnly())
-    virtual = VirtualEntries(Folder({"a": older, "b": Folder({"c": newer})}), url="u", uid=0, gid=0)
+    virtual = VirtualEntries(Folder({"a": older, "b": Folder({"c": newer})}), label="u", uid=0, gid=0)
     times = {path: virtual.folder_attributes(path) for path in ("/", "/a", "/b", "/b/c")}
     assert {path: found and found["st_mtime"] - served.MTIME_NS for path, found in times.items()} == {
         "/": 5,

@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,74 @@ def test_pages_of_a_real_file_are_not_kept_for_the_virtual_one(operations: Opera
     (union.folder / VIRTUAL[1:]).unlink()
     assert not opened().keep_cache
     assert opened().keep_cache
+
+
+def test_after_a_change_of_headers_the_kernel_looks_again_and_reads_again(
+    union: SimpleNamespace, served: ModuleType
+) -> None:
+    version = 0
+    operations = Operations(
+        union.overlay,
+        _serve.Handles(),
+        lambda: (os.geteuid(), os.getegid(), os.getpid()),
+        kernel_checks=True,
+        on_init=lambda: None,
+        version=lambda: version,
+    )
+    before = info()
+    operations("open", VIRTUAL, before)
+    assert before.keep_cache
+    version = 1
+    first = info()
+    with pytest.raises(OSError, match=r".") as caught:
+        operations("open", VIRTUAL, first)
+    assert caught.value.errno == errno.ESTALE
+    assert not first.fh
+    assert operations("getattr", VIRTUAL)["st_size"] == len(served.content(0))
+    operations("open", VIRTUAL, first)  # not one byte has changed, so that the old handle does not matter
+    assert (first.keep_cache, hasattr(first, "direct_io")) == (0, False)
+    assert operations("getattr", None, before)["st_size"] == len(served.content(0))
+    for opened in (before, first):
+        operations._handles.release(opened.fh)
+    made = info(os.O_WRONLY | os.O_CREAT)
+    operations("create", "/real", 0o600, made)  # what is real is never sent back
+    operations._handles.release(made.fh)
+
+
+def test_a_file_is_opened_anew_if_headers_change_meanwhile(
+    union: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = [0]
+    operations = Operations(
+        union.overlay,
+        _serve.Handles(),
+        lambda: (0, 0, 0),
+        kernel_checks=True,
+        on_init=lambda: None,
+        version=lambda: versions[-1],
+    )
+    open_pieces, attributes = Tree.open_pieces, union.overlay.attributes
+
+    def opened_and_changed(tree: Tree, index: int) -> Any:
+        made = open_pieces(tree, index)
+        if len(versions) < 3:
+            versions.append(len(versions))
+        return made
+
+    def told_and_changed(path: str) -> Any:
+        found = attributes(path)
+        if len(versions) < 5:
+            versions.append(len(versions))
+        return found
+
+    monkeypatch.setattr(Tree, "open_pieces", opened_and_changed)
+    opened = info()
+    operations("open", VIRTUAL, opened)
+    assert operations._handles.statistics()["opened"] == 1
+    monkeypatch.setattr(operations._overlay, "attributes", told_and_changed)
+    assert operations("getattr", VIRTUAL)
+    assert versions == [0, 1, 2, 3, 4]
+    operations._handles.release(opened.fh)
 
 
 def test_listing(operations: Operations, union: SimpleNamespace, served: ModuleType) -> None:

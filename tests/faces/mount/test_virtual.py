@@ -13,7 +13,7 @@ from fastlegacy.faces.mount.virtual import VirtualEntries
 
 @pytest.fixture
 def entries(served: ModuleType) -> VirtualEntries:
-    return VirtualEntries(served.make_tree(), url="file::/data", uid=12, gid=34)
+    return VirtualEntries(served.make_tree(), label="file::/data", uid=12, gid=34)
 
 
 def test_attributes(entries: VirtualEntries, served: ModuleType) -> None:
@@ -54,7 +54,7 @@ def test_a_file_is_made_only_to_be_opened(
 
 def test_inode_numbers(served: ModuleType) -> None:
     tree = served.make_tree(20_000)
-    one, same, other = (VirtualEntries(tree, url=url, uid=0, gid=0) for url in ("a", "a", "b"))
+    one, same, other = (VirtualEntries(tree, label=url, uid=0, gid=0) for url in ("a", "a", "b"))
     numbers = [one.inode(f"/{name}") for name in tree]
     assert numbers == [same.inode(f"/{name}") for name in tree]
     assert numbers != [other.inode(f"/{name}") for name in tree]
@@ -65,8 +65,8 @@ def test_inode_numbers(served: ModuleType) -> None:
 
 
 def test_inode_numbers_of_folders(served: ModuleType) -> None:
-    entries = VirtualEntries(served.make_folder(), url="a", uid=0, gid=0)
-    flat = VirtualEntries(served.make_tree(), url="a", uid=0, gid=0)
+    entries = VirtualEntries(served.make_folder(), label="a", uid=0, gid=0)
+    flat = VirtualEntries(served.make_tree(), label="a", uid=0, gid=0)
     assert flat.inode("/data0001.img") == entries.inode("/data0001.img"), "what is shown beside it does not matter"
     paths = ["/img", "/deep", "/deep/pix"]
     for folder in paths:
@@ -78,7 +78,7 @@ def test_inode_numbers_of_folders(served: ModuleType) -> None:
 
 
 def test_folders_have_no_file_attributes_and_files_no_folder_attributes(served: ModuleType) -> None:
-    entries = VirtualEntries(served.make_folder(), url="a", uid=0, gid=0)
+    entries = VirtualEntries(served.make_folder(), label="a", uid=0, gid=0)
     for path in ("/", "/img", "/deep", "/deep/pix"):
         assert entries.is_folder(path)
         assert entries.folder_attributes(path)

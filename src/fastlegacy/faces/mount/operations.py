@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fastlegacy.errors import FastlegacyError, LayoutError
 from fastlegacy.faces.mount.overlay import Overlay
+from fastlegacy.faces.mount.pages import KernelPages, Use
 from fastlegacy.faces.mount.real import Attributes, Caller, attributes_of, failure
 from fastlegacy.faces.mount.statistics import Counters
 
@@ -40,6 +41,7 @@ class FileInfo(Protocol):
     flags: int
     fh: int
     keep_cache: int
+    direct_io: int
 
 
 @dataclass(slots=True)
@@ -65,6 +67,11 @@ class Operations:
         The kernel checks permissions (option ``default_permissions``); else the ``access`` operation does.
     on_init : callable
         Called when the kernel has accepted the mount; must not touch the mount and must return at once.
+    version : callable, optional
+        Returns a number that has grown when any header has changed. It grows after the new headers can be seen, or
+        before and after that.
+    remembered_s : float
+        How long the kernel keeps attributes and names (the options ``attr_timeout`` and ``entry_timeout``), seconds.
     """
 
     use_ns = True
@@ -82,6 +89,8 @@ class Operations:
         *,
         kernel_checks: bool,
         on_init: Callable[[], None],
+        version: Callable[[], int] = lambda: 0,
+        remembered_s: float = 1.0,
     ) -> None:
         self._overlay = overlay
         self._handles = handles
@@ -98,8 +107,7 @@ class Operations:
         # Names of open virtual files, for fstat, which comes without a path. Native release does not remove them:
         # a handle's address is used again, so there are as many as were ever open at once.
         self._opened: dict[int, str] = {}
-        # Virtual names whose pages in the kernel's cache may be those of a real file that was there in between
-        self._shadowed: set[str] = set()
+        self._pages = KernelPages(handles, version, remembered_s=remembered_s)
         self._told: set[str] = set()
 
     def __call__(self, operation: str, *arguments: Any) -> Any:
@@ -152,11 +160,22 @@ class Operations:
     def getattr(self, path: str | None, info: FileInfo | None = None) -> Attributes:
         """Answer stat (by path) and fstat (by handle)."""
         if not info:
-            return self._overlay.attributes(_given(path))
+            return self._attributes(_given(path))
         fd = self._handles.fd(info.fh)
         if fd >= 0:
             return attributes_of(os.fstat(fd))
-        return self._overlay.virtual_attributes(self._opened[info.fh], self._handles.size(info.fh))
+        opened = self._opened[info.fh]
+        self._pages.check(info.fh, opened)
+        return self._overlay.virtual_attributes(opened, self._handles.size(info.fh))
+
+    def _attributes(self, path: str) -> Attributes:
+        while True:
+            version = self._pages.version()
+            found = self._overlay.attributes(path)
+            if stat.S_ISREG(found["st_mode"]):
+                self._pages.tell_size(path, version, found["st_size"])
+            if self._pages.version() == version:
+                return found
 
     def _access(self, path: str, mode: int) -> None:
         self._overlay.check_access(path, mode)
@@ -203,22 +222,32 @@ class Operations:
 
     def open(self, path: str, info: FileInfo) -> None:
         """Open a file that is there."""
-        self._hand_over(path, info, self._overlay.open(path, info.flags, self._caller()))
+        self._open(path, info, lambda: self._overlay.open(path, info.flags, self._caller()))
 
     def create(self, path: str, mode: int, info: FileInfo) -> None:
         """Open a file, which is made if it is not there."""
-        self._hand_over(path, info, self._overlay.create(path, info.flags, mode, self._caller()))
+        self._open(path, info, lambda: self._overlay.create(path, info.flags, mode, self._caller()))
 
-    def _hand_over(self, path: str, info: FileInfo, opened: int | VirtualFile) -> None:
-        if isinstance(opened, int):
-            if self._overlay.is_virtual_name(path):
-                self._shadowed.add(path)
-            info.fh = self._handles.open_real(opened)
-            return
-        info.fh = self._handles.open_virtual(opened.open(), path)
+    def _open(self, path: str, info: FileInfo, open_it: Callable[[], int | VirtualFile]) -> None:
+        entered = looked = None
+        while entered is None:
+            version = self._pages.version()
+            opened = open_it()
+            if isinstance(opened, int):
+                if self._overlay.is_virtual_name(path):
+                    self._pages.shadow(path)
+                info.fh = self._handles.open_real(opened)
+                return
+            if looked is None:
+                looked = self._pages.looked_at(path, self._context()[2])
+            if looked is None:
+                raise failure(errno.ESTALE, path)
+            entered = self._pages.enter(path, version, looked, opened.open())
+        info.fh, use = entered
         self._opened[info.fh] = path
-        info.keep_cache = path not in self._shadowed
-        self._shadowed.discard(path)
+        info.keep_cache = int(use is Use.KEEP)
+        if use is Use.BYPASS:
+            info.direct_io = 1
 
     def fsync(self, _path: str | None, data_only: int, info: FileInfo) -> None:
         """Bring a file to the disk."""

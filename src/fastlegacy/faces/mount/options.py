@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from fastlegacy.errors import MountError
 from fastlegacy.faces.mount._refuse import option
 
-__all__ = ["mount_options", "parsed"]
+__all__ = ["mount_options", "parsed", "remembered_s"]
+
+_REMEMBERED_S = 1  # the real folder may change behind the mount
 
 _COMMA = re.compile(r"(?<!\\),")
 
@@ -57,8 +59,8 @@ def mount_options(source: str, *, kernel_checks: bool, allow_other: bool, user: 
         "use_ino": None,
         "max_background": 64,  # requests of the kernel's read-ahead at a time: so many blocks are decoded at once
         "congestion_threshold": 48,
-        "attr_timeout": 1,  # seconds: the real folder may change behind the mount
-        "entry_timeout": 1,
+        "attr_timeout": _REMEMBERED_S,
+        "entry_timeout": _REMEMBERED_S,
     }
     if kernel_checks:
         chosen["default_permissions"] = None
@@ -67,3 +69,26 @@ def mount_options(source: str, *, kernel_checks: bool, allow_other: bool, user: 
     if (allow_other or os.geteuid() == 0) and shutil.which("fusermount"):
         chosen["auto_unmount"] = None  # after kill -9 no dead mount is left; fusermount allows it only then
     return [option(name, value) for name, value in (chosen | user).items()]
+
+
+def remembered_s(user: dict[str, str | None]) -> float:
+    """Return how long the kernel keeps attributes and names, seconds: the longer of the two times.
+
+    Parameters
+    ----------
+    user : mapping
+        From :func:`parsed`.
+
+    Raises
+    ------
+    MountError
+        If one of the times is no number.
+    """
+    longest = 0.0
+    for name in ("attr_timeout", "entry_timeout"):
+        text = user.get(name, str(_REMEMBERED_S))
+        try:
+            longest = max(longest, float(text or ""))
+        except ValueError as error:
+            raise MountError(f"the mount option {name}={text} is no time", hint="give seconds, such as 1") from error
+    return longest

@@ -10,16 +10,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from fastlegacy.errors import FastlegacyError, MountError
+from fastlegacy.faces.collection import Shown
 from fastlegacy.faces.mount import _refuse
 from fastlegacy.faces.mount.checks import make_ready, remove_made
+from fastlegacy.faces.mount.control import Control
 from fastlegacy.faces.mount.covered import covered
 from fastlegacy.faces.mount.operations import Operations
-from fastlegacy.faces.mount.options import mount_options, parsed
+from fastlegacy.faces.mount.options import mount_options, parsed, remembered_s
 from fastlegacy.faces.mount.overlay import Overlay
 from fastlegacy.faces.mount.places import Places
 from fastlegacy.faces.mount.real import RealFolder
@@ -31,7 +33,6 @@ from fastlegacy.index.folder import Folder
 
 if TYPE_CHECKING:
     from fastlegacy.index.tree import Tree
-    from fastlegacy.index.view import StackLike
 
 __all__ = ["mount"]
 
@@ -39,7 +40,7 @@ _log = logging.getLogger("fastlegacy.mount")
 
 
 def mount(
-    tree: Tree | Folder,
+    shown: Tree | Folder | Shown,
     folder: str | os.PathLike[str],
     *,
     rename: bool = False,
@@ -47,14 +48,14 @@ def mount(
     options: str | Iterable[str] | None = (),
     on_ready: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """Show the union of a folder and a tree (or folders of trees) at that folder, until somebody ends it.
+    """Show the union of a folder and virtual files at that folder, until somebody ends it.
 
     It ends by ctrl-c, SIGTERM, SIGHUP or unmounting. The folder is the real one again then, with everything that was
     saved in it.
 
     Parameters
     ----------
-    tree : Tree or Folder
+    shown : Tree, Folder or Collection
         The virtual files, and the folders that they are in.
     folder : path
         The real folder; it is made if it is not there.
@@ -87,20 +88,26 @@ def mount(
     places = Places.of(folder)
     made = make_ready(places, rename=rename)
     kernel_checks = allow_other or os.geteuid() == 0
-    root = Folder.of(tree)
-    url = root.stacks[0].facts.url if root.stacks else "no stack"
-    texts = mount_options(url, kernel_checks=kernel_checks, allow_other=allow_other, user=user)
+    if not isinstance(shown, Shown):
+        root = Folder.of(shown)
+        shown = Shown(root, root.stacks[0].facts.url if root.stacks else "no stack")
+    texts = mount_options(shown.label, kernel_checks=kernel_checks, allow_other=allow_other, user=user)
+    kept_s = remembered_s(user)
+    served: list[_Server] = []
     try:
         with (
+            # before the folder is covered: its socket may be below
+            Control(places.folder, shown, lambda: served[0].statistics() if served else {}),
             _refuse.signals_for_libfuse() as ignore_signals,
             _many_open_files(),
             (renamed if rename else covered)(places) as dirfd,
-            _redirected(root.stacks, places.folder, dirfd),
+            _redirected(shown, places.folder, dirfd),
             _no_umask() as umask,
         ):
             try:
-                server = _Server(high, root, url, places.folder, dirfd, kernel_checks=kernel_checks, umask=umask)
-                return server.serve(texts, on_ready)
+                checks: dict[str, Any] = {"kernel_checks": kernel_checks, "umask": umask, "kept_s": kept_s}
+                served.append(_Server(high, shown, places.folder, dirfd, **checks))
+                return served[0].serve(texts, on_ready)
             finally:
                 ignore_signals()
     except MountError:
@@ -112,21 +119,36 @@ class _Server:
     """Puts the parts of one mount together and runs them."""
 
     def __init__(
-        self, high: ModuleType, root: Folder, url: str, folder: str, dirfd: int, *, kernel_checks: bool, umask: int
+        self,
+        high: ModuleType,
+        shown: Shown,
+        folder: str,
+        dirfd: int,
+        *,
+        kernel_checks: bool,
+        umask: int,
+        kept_s: float,
     ) -> None:
         from fastlegacy._serve import Handles
 
         self._high = high
         self._folder = folder
-        self._stacks = root.stacks
+        self._shown = shown
         self._handles = Handles()
         self._ready = threading.Event()
         self._errors: _refuse.StandardError | None = None
-        virtual = VirtualEntries(root, url=url, uid=os.geteuid(), gid=os.getegid())
+        self._start = time.monotonic()
+        virtual = VirtualEntries(lambda: shown.root, label=shown.label, uid=os.geteuid(), gid=os.getegid())
         real = RealFolder(dirfd, give_away=os.geteuid() == 0)
         overlay = Overlay(real, virtual, new_file_mode=0o666 & ~umask)
         self._operations = Operations(
-            overlay, self._handles, high.fuse_get_context, kernel_checks=kernel_checks, on_init=self._on_init
+            overlay,
+            self._handles,
+            high.fuse_get_context,
+            kernel_checks=kernel_checks,
+            on_init=self._on_init,
+            version=lambda: shown.version,
+            remembered_s=kept_s,
         )
 
     def _on_init(self) -> None:
@@ -136,14 +158,14 @@ class _Server:
 
     def serve(self, options: list[str], on_ready: Callable[[], None] | None) -> dict[str, Any]:
         """Mount and serve until the end; return the statistics."""
-        start = time.monotonic()
+        self._start = time.monotonic()
 
         def ready() -> None:
             if on_ready is not None:
                 on_ready()
             self._fetch_chunk_maps()
 
-        with Watch(self._folder, self._handles, self._ready, ready):
+        with Watch(self._folder, self._handles, self._ready, ready, self._shown.poll):
             try:
                 self._run(options)
             except MountError:
@@ -151,11 +173,15 @@ class _Server:
                     raise
                 # not every fusermount can do it for everybody; it is only a comfort
                 self._run([text for text in options if text != "auto_unmount"])
-        return summary(self._operations.counters, self._handles.statistics(), time.monotonic() - start)
+        return self.statistics()
+
+    def statistics(self) -> dict[str, Any]:
+        """What was served up to now."""
+        return summary(self._operations.counters, self._handles.statistics(), time.monotonic() - self._start)
 
     def _fetch_chunk_maps(self) -> None:
         """Look up where all chunks are while nobody waits for it, rather than when a file is opened first."""
-        for stack in self._stacks:
+        for stack in self._shown.root.stacks:
             try:
                 stack.prepare(0, stack.facts.shape[0] - 1)
             except FastlegacyError as error:
@@ -179,13 +205,13 @@ class _Server:
 
 
 @contextmanager
-def _redirected(stacks: Iterable[StackLike], folder: str, dirfd: int) -> Iterator[None]:
-    """Let files of the stacks that lie in the folder be read past the mount: through it they would wait for us."""
-    with ExitStack() as ends:
-        for stack in stacks:
-            stack.redirect(folder, f"/proc/self/fd/{dirfd}")
-            ends.callback(stack.end_redirect, folder)
+def _redirected(shown: Shown, folder: str, dirfd: int) -> Iterator[None]:
+    """Let HDF5 files that lie in the folder be read past the mount: through it they would wait for us."""
+    shown.redirect(folder, f"/proc/self/fd/{dirfd}")
+    try:
         yield
+    finally:
+        shown.end_redirect(folder)
 
 
 @contextmanager

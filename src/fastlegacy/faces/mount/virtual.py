@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from fastlegacy.faces.mount.real import Attributes
 from fastlegacy.index.folder import Folder
+from fastlegacy.index.tree import Tree
 
 if TYPE_CHECKING:
-    from fastlegacy.index.tree import Tree, VirtualFile
+    from fastlegacy.index.tree import VirtualFile
 
 __all__ = ["Entry", "VirtualEntries"]
 
@@ -30,17 +31,21 @@ class VirtualEntries:
 
     Parameters
     ----------
-    root : Tree or Folder
-        What is shown.
-    url : str
+    root : Tree, Folder, or callable
+        What is shown; a function returns what is shown at the moment.
+    label : str
         What it is made from; inode numbers depend on it and on the path alone.
     uid, gid : int
         Owner of all files.
     """
 
-    def __init__(self, root: Tree | Folder, *, url: str, uid: int, gid: int) -> None:
-        self._root = Folder.of(root)
-        self._seed = zlib.crc32(_bytes(url))
+    def __init__(self, root: Tree | Folder | Callable[[], Folder], *, label: str, uid: int, gid: int) -> None:
+        if isinstance(root, Tree | Folder):
+            folder = Folder.of(root)
+            self._shown: Callable[[], Folder] = lambda: folder
+        else:
+            self._shown = root
+        self._seed = zlib.crc32(_bytes(label))
         self._common: Attributes = {
             "st_mode": stat.S_IFREG | 0o444,
             "st_nlink": 1,
@@ -48,6 +53,10 @@ class VirtualEntries:
             "st_gid": gid,
             "st_blksize": _BLOCK_BYTES,
         }
+
+    @property
+    def _root(self) -> Folder:
+        return self._shown()
 
     # ---- files
 
@@ -72,7 +81,7 @@ class VirtualEntries:
         tree, name = found
         size = tree.size_of(name) if size is None else size
         sizes: Attributes = {"st_ino": self.inode(path), "st_size": size, "st_blocks": -(-size // 512)}
-        return self._common | sizes | _times(tree.stack.facts.mtime_ns)
+        return self._common | sizes | _times(tree.mtime_ns_of(tree.index_of(name)))
 
     # ---- folders
 
@@ -102,7 +111,7 @@ class VirtualEntries:
         seed = self._crc32(path if path == "/" else f"{path}/")
         for name in found.children:
             yield name, stat.S_IFDIR, zlib.crc32(_bytes(name), seed) or 1
-        for name in () if found.files is None else found.files:
+        for name in found.files:
             yield name, stat.S_IFREG, zlib.crc32(_bytes(name), seed) or 1
 
     # ---- both

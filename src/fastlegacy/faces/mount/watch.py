@@ -37,15 +37,23 @@ class Watch:
         Set by whoever knows that the mount is there.
     on_ready : callable, optional
         Called then.
+    poll : callable, optional
+        Looks for news; returns what is new, for the log.
     """
 
     def __init__(
-        self, folder: str, handles: Handles, ready: threading.Event, on_ready: Callable[[], None] | None
+        self,
+        folder: str,
+        handles: Handles,
+        ready: threading.Event,
+        on_ready: Callable[[], None] | None,
+        poll: Callable[[], list[str]] | None = None,
     ) -> None:
         self._folder = folder
         self._handles = handles
         self._ready = ready
         self._on_ready = on_ready
+        self._poll = poll
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fastlegacy-watch", daemon=True)
 
@@ -66,7 +74,18 @@ class Watch:
             self._announce()
         while not self._stop.wait(_INTERVAL_S):
             self._log_errors()
+            self._log_news()
         self._log_errors()
+
+    def _log_news(self) -> None:
+        if self._poll is None:
+            return
+        try:
+            for line in self._poll():
+                _log.info("%s", line)
+        except Exception:
+            _log.exception("looking for news has failed; the mount goes on with what it knows")
+            self._poll = None
 
     def _announce(self) -> None:
         _widen_read_ahead(self._folder)
