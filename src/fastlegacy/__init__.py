@@ -24,8 +24,9 @@ if TYPE_CHECKING:
         UrlError,
     )
     from fastlegacy.faces import codecs
+    from fastlegacy.faces.collection import Collection
     from fastlegacy.faces.export import export
-    from fastlegacy.faces.library import decode, encode, formats, open, stacks, tree
+    from fastlegacy.faces.library import collection, decode, encode, formats, open, stacks, tree
     from fastlegacy.hdf5.stack import Stack
     from fastlegacy.index.folder import Folder
     from fastlegacy.index.tree import Tree, VirtualFile
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArrayStack",
+    "Collection",
     "DecodeError",
     "ExportError",
     "FastlegacyError",
@@ -51,6 +53,7 @@ __all__ = [
     "UrlError",
     "VirtualFile",
     "codecs",
+    "collection",
     "decode",
     "encode",
     "export",
@@ -75,7 +78,8 @@ _HOMES = {
         "UrlError",
     ),
     "fastlegacy.faces.export": ("export",),
-    "fastlegacy.faces.library": ("decode", "encode", "formats", "open", "stacks", "tree"),
+    "fastlegacy.faces.collection": ("Collection",),
+    "fastlegacy.faces.library": ("collection", "decode", "encode", "formats", "open", "stacks", "tree"),
     "fastlegacy.hdf5.stack": ("Stack",),
     "fastlegacy.index.folder": ("Folder",),
     "fastlegacy.index.tree": ("Tree", "VirtualFile"),

@@ -14,7 +14,7 @@ from fastlegacy.registry import plugins
 if TYPE_CHECKING:
     from fastlegacy.index.tree import Tree
 
-__all__ = ["add_companions", "companions", "require_companions"]
+__all__ = ["add_companions", "companions", "require_companions", "require_made"]
 
 _log = logging.getLogger("fastlegacy.companions")
 
@@ -31,7 +31,7 @@ def require_companions(names: Sequence[str] | None) -> None:
             raise UrlError(f"there is no companion {name!r}", hint=f"there are {', '.join(companions())}")
 
 
-def add_companions(trees: Sequence[Tree], names: Sequence[str] | None = None) -> None:
+def add_companions(trees: Sequence[Tree], names: Sequence[str] | None = None, *, warn: bool = True) -> None:
     """Show companions beside the frames of each tree that they can be made for.
 
     Parameters
@@ -39,27 +39,33 @@ def add_companions(trees: Sequence[Tree], names: Sequence[str] | None = None) ->
     trees : sequence of Tree
     names : sequence of str, optional
         By default those that the layout of each tree names, as far as enough is known for them.
+    warn : bool
+        Warn where one is missing without which headers have neutral values; else this is for the verbose only.
 
     Raises
     ------
     UrlError
         If there is no such companion.
-    LayoutError
-        If a companion is asked for by its name, and too little is known for it.
     """
     require_companions(names)
     scenes = [(tree, scene_of(tree)) for tree in trees]
     if names is None:
         for tree, scene in scenes:
             for name in tree.layout.companions:
-                _add(tree, scene, name)
+                _add(tree, scene, name, warn=warn)
         return
     for name in names:
-        made = [_add(tree, scene, name) for tree, scene in scenes]  # all of them, so not any() of a generator
-        if not any(made):
-            missing = companions()[name].missing(scenes[0][1])
+        for tree, scene in scenes:
+            _add(tree, scene, name, warn=warn)
+
+
+def require_made(trees: Sequence[Tree], names: Sequence[str] | None) -> None:
+    """Raise LayoutError where a companion that was asked for by its name can be made for none of the trees."""
+    for name in names or ():
+        missing = [companions()[name].missing(scene_of(tree)) for tree in trees]
+        if trees and all(missing):
             raise LayoutError(
-                f"the companion {name} cannot be made without {', '.join(missing)}",
+                f"the companion {name} cannot be made without {', '.join(missing[0])}",
                 file=trees[0].facts.url,
                 hint="say what is missing, or leave the companion out",
             )
@@ -83,17 +89,17 @@ def scene_of(tree: Tree) -> Scene:
     )
 
 
-def _add(tree: Tree, scene: Scene, name: str) -> bool:
-    """Add a companion where it can be made; tell whether it was."""
+def _add(tree: Tree, scene: Scene, name: str, *, warn: bool) -> None:
+    """Add a companion where it can be made."""
     companion = companions().get(name)
     if companion is None:
-        return False
+        return
     missing = companion.missing(scene)
-    if missing:
-        text = "no %s beside the %s files, because nobody said: %s"
-        if companion.warns:
-            text += ". Their headers have neutral values for it"
-        _log.log(logging.WARNING if companion.warns else logging.INFO, text, name, tree.layout.name, ", ".join(missing))
-        return False
-    tree.add(companion.files(scene))
-    return True
+    if not missing:
+        tree.add(companion.files(scene))
+        return
+    text = "no %s beside the %s files, because nobody said: %s"
+    if companion.warns:
+        text += ". Their headers have neutral values for it"
+    level = logging.WARNING if companion.warns and warn else logging.INFO
+    _log.log(level, text, name, tree.layout.name, ", ".join(missing))

@@ -19,6 +19,7 @@ from fastlegacy.faces.export_plan import Plan, plan
 from fastlegacy.faces.export_writer import Report, Writer
 
 if TYPE_CHECKING:
+    from fastlegacy.faces.collection import Shown
     from fastlegacy.index.folder import Folder
     from fastlegacy.index.tree import Tree
 
@@ -49,13 +50,14 @@ class ExportReport:
 
 
 def export(
-    tree: Tree | Folder,
+    tree: Tree | Folder | Shown,
     folder: str | os.PathLike[str],
     *,
     overwrite: bool = False,
     keep: bool = False,
     threads: int | None = None,
     progress: Report | None = None,
+    todo: Plan | None = None,
 ) -> ExportReport:
     """Write all files of a tree into a folder, which is made when it is not there (as those below it are).
 
@@ -63,7 +65,7 @@ def export(
 
     Parameters
     ----------
-    tree : Tree or Folder
+    tree : Tree, Folder or Collection
         What to write.
     folder : path
         Where to.
@@ -73,12 +75,14 @@ def export(
         How many files to write at the same time; by default one for each core, at most 8.
     progress : callable, optional
         Called from the calling thread with the files and bytes that were done since the last call.
+    todo : Plan, optional
+        What is to be done, where that is known by now.
 
     Raises
     ------
     ExportError
         If there are other files of the same names (nothing was written then), if the file system refuses, or,
-        after all other files are written, if some frames could not be read.
+        after all other files are written, if some frames or stacks could not be read.
     FilterError
         If a compression filter is missing.
     UrlError
@@ -90,16 +94,29 @@ def export(
         raise UrlError(f"export: {threads} threads are not possible", hint="give 1 or more")
     start = time.monotonic()
     target = Path(folder)
-    todo = plan(tree, target, overwrite=overwrite, keep=keep)
+    todo = plan(tree, target, overwrite=overwrite, keep=keep) if todo is None else todo
     if todo.conflict is not None:
         raise _conflict_error(todo, target)
     size = Writer(target, overwrite, threads or _default_threads(), progress).run(todo) if todo.to_write else 0
+    if todo.closed:
+        raise _closed_error(todo, target)
     return ExportReport(str(target), todo.to_write, todo.done, todo.kept, size, time.monotonic() - start)
 
 
 def _default_threads() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, _THREADS_MAX)
+
+
+def _closed_error(todo: Plan, folder: Path) -> ExportError:
+    count = len(todo.closed)
+    error = ExportError(
+        f"{count} {'stack' if count == 1 else 'stacks'} could not be opened, the first because of: {todo.closed[0]}",
+        file=str(folder),
+        hint="the files of all others are complete; the same command tries again only what is missing",
+    )
+    error.__cause__ = todo.closed[0]
+    return error
 
 
 def _conflict_error(todo: Plan, folder: Path) -> ExportError:

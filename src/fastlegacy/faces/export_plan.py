@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastlegacy.errors import DecodeError, FastlegacyError, SourceError
+from fastlegacy.faces.collection import Shown
 from fastlegacy.faces.placing import export_error
 from fastlegacy.index.folder import Folder
 from fastlegacy.model import Literal, piece_size
@@ -79,12 +80,15 @@ class Plan:
     Attributes
     ----------
     trees : tuple of TreePlan
+    closed : tuple of FastlegacyError
+        Why stacks could not be opened: their files are not in the plan.
     conflict : str or None
         First path (in sorting order, relative to the folder) that another file has already.
     """
 
     trees: tuple[TreePlan, ...]
     conflict: str | None
+    closed: tuple[FastlegacyError, ...] = ()
 
     @property
     def to_write(self) -> int:
@@ -121,7 +125,9 @@ class Plan:
         return sum(part.states.count(state) for part in self.trees)
 
 
-def plan(root: Tree | Folder, folder: str | os.PathLike[str], *, overwrite: bool = False, keep: bool = False) -> Plan:
+def plan(
+    root: Tree | Folder | Shown, folder: str | os.PathLike[str], *, overwrite: bool = False, keep: bool = False
+) -> Plan:
     """Find out what an export has to do, without changing anything.
 
     Raises
@@ -131,7 +137,13 @@ def plan(root: Tree | Folder, folder: str | os.PathLike[str], *, overwrite: bool
     FilterError
         If a compression filter is missing that is needed to compare a file.
     """
-    parts = tuple(TreePlan(path, tree) for path, tree in Folder.of(root).trees())
+    top = root.root if isinstance(root, Shown) else Folder.of(root)
+    closed: list[FastlegacyError] = []
+    many = isinstance(root, Shown)
+    trees = top.trees((lambda path, error: closed.append(error)) if many else None)
+    parts = tuple(TreePlan(path, tree) for path, tree in trees)
+    if closed and not parts:
+        raise closed[0]
     conflicts: list[str] = []
     for part in parts:
         target = Path(folder, part.path)
@@ -143,7 +155,7 @@ def plan(root: Tree | Folder, folder: str | os.PathLike[str], *, overwrite: bool
             raise export_error(error, target) from error
         if conflict is not None:
             conflicts.append(f"{part.path}/{conflict}" if part.path else conflict)
-    return Plan(parts, min(conflicts, default=None))
+    return Plan(parts, min(conflicts, default=None), tuple(closed))
 
 
 def _look_into(folder: Path, part: TreePlan, *, overwrite: bool, keep: bool) -> str | None:

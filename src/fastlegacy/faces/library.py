@@ -3,41 +3,41 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastlegacy.errors import FilterError, LayoutError, UrlError
-from fastlegacy.faces.beside import add_companions
-from fastlegacy.faces.choices import layouts_of, options_of, pixel_policy
+from fastlegacy.errors import FilterError, LayoutError
+from fastlegacy.faces.beside import require_made
+from fastlegacy.faces.choices import layouts_of
+from fastlegacy.faces.headers import NAMES, Headers, said
+from fastlegacy.faces.recipe import MaskLike, Recipe
+from fastlegacy.faces.wanted import Wanted
 from fastlegacy.geometry.read import over
 from fastlegacy.hdf5.files import default_context
 from fastlegacy.hdf5.filters import BITSHUFFLE, Filter, make_plan
 from fastlegacy.hdf5.stack import Stack
 from fastlegacy.hdf5.virtual import Missing
 from fastlegacy.index.folder import Folder
-from fastlegacy.index.sidecar import SideFile, side_file
+from fastlegacy.index.store import cache_folder
+from fastlegacy.index.template import Place, Template
 from fastlegacy.index.tree import Tree
-from fastlegacy.index.view import View
-from fastlegacy.model import Geometry, Layout, StackInfo
-from fastlegacy.pixels import Orientation
+from fastlegacy.model import Layout, StackInfo
 from fastlegacy.registry import plugins
 from fastlegacy.sources.array import ArrayStack
 from fastlegacy.sources.find import find_stacks, open_stack
-from fastlegacy.sources.masks import find_mask, mask_of, read_mask
 
-__all__ = ["decode", "encode", "formats", "open", "stacks", "tree"]
+if TYPE_CHECKING:
+    from fastlegacy.faces.collection import Collection
+
+__all__ = ["collection", "decode", "encode", "formats", "open", "stacks", "tree"]
 
 FilterSpec = str | int | tuple[int, Sequence[int]]
-MaskLike = str | os.PathLike[str] | ArrayLike | None
 
 _PIXELS = ("mask", "mask_value", "saturate", "dtype", "transpose", "flip_ud", "flip_lr", "rotation_deg", "binning")
-_GEOMETRY = tuple(field.name for field in fields(Geometry) if field.name != "origin")
 
 
 def open(
@@ -170,21 +170,111 @@ def tree(
     TypeError
         If a value for the headers has an unknown name.
     """
-    layouts = layouts_of(format)
-    chosen = options_of(layouts, options or {})
-    view = View(
-        _with_geometry(stack, geometry),
-        policy=pixel_policy(mask_value, saturate, dtype),
-        orientation=_orientation(transpose, flip_ud, flip_lr, rotation_deg),
+    recipe = Recipe.of(
+        format,
+        first=first,
+        mask=mask,
+        mask_value=mask_value,
+        saturate=saturate,
+        dtype=dtype,
+        transpose=transpose,
+        flip_ud=flip_ud,
+        flip_lr=flip_lr,
+        rotation_deg=rotation_deg,
         binning=binning,
-        mask=_mask_classes(mask, stack),
+        options=options,
+        companions=companions,
+        remember_sizes=remember_sizes,
     )
-    trees = {}
-    for name, layout in layouts.items():
-        memory = _memory(view, layout, chosen[name]) if remember_sizes else None
-        trees[name] = Tree(view, layout, stem=stem, first=first, options=chosen[name], side_file=memory)
-    add_companions(list(trees.values()), companions)
+    if geometry:
+        stack = stack.with_geometry(over(said(geometry, "the caller"), stack.geometry))
+    view = recipe.view(stack)
+    trees = {name: recipe.tree(view, name, Place((), stem), exact=False) for name in recipe.layouts}
+    recipe.add_companions(list(trees.values()))
+    require_made(list(trees.values()), companions)
     return Folder(trees) if len(trees) > 1 else next(iter(trees.values()))
+
+
+def collection(
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    format: str | Iterable[str] = "edf",
+    *,
+    name: str | None = None,
+    stem: str | None = None,
+    scans: Sequence[str] = (),
+    detectors: Sequence[str] = (),
+    thresholds: Sequence[int] = (),
+    frames: slice | None = None,
+    missing: Missing = "error",
+    follow: bool = False,
+    side_file: str | os.PathLike[str] | None = None,
+    omega_motor: str = "",
+    headers: Mapping[str, Any] | None = None,
+    remember: bool = False,
+    **choices: Any,
+) -> Collection:
+    """All stacks of files and folders as legacy files, each opened when its files are looked for.
+
+    Parameters
+    ----------
+    sources : path, or several
+        Urls of datasets, HDF5 files, and folders with such files.
+    format : str, or several
+    name : str, optional
+        Template of the files' names and folders, such as ``"{scan}/{detector}_####"``; docs/tree.md tells all of it.
+    stem : str, optional
+        What stands for ``{stem}``; by default the name of the HDF5 file.
+    scans, detectors : sequence of str
+        Names, or patterns as a shell has them, of those that are wanted.
+    thresholds : sequence of int
+        Channels of detectors with several thresholds, counted from 1.
+    frames : slice, optional
+        Of each stack.
+    missing : {"error", "fill"}
+        See :func:`open`.
+    follow : bool
+        ``Collection.poll`` looks for scans and frames that are being written.
+    side_file : path, optional
+        A file with the geometry; by default ``fastlegacy.toml`` beside the HDF5 file.
+    omega_motor : str
+        Name of the motor that turns the sample.
+    headers : mapping, optional
+        Values for the headers, by the attributes of ``Geometry``.
+    remember : bool
+        Keep what was learnt of the files, and measured sizes, in the user's cache folder.
+    **choices
+        For pixels and formats: ``first``, ``reverse``, ``mask``, ``binning``, ``options``, ``companions``, ... as in
+        :func:`tree`.
+
+    Returns
+    -------
+    Collection
+        Its ``root`` maps paths to virtual files. Close it, or use it with ``with``.
+
+    Raises
+    ------
+    FastlegacyError
+        If a source is not there, holds no stack, or cannot be shown so.
+
+    Examples
+    --------
+    >>> with fastlegacy.collection("RAW_DATA", "cbf", scans=["1.1"]) as all_scans:  # doctest: +SKIP
+    ...     print(list(all_scans.root.children))
+    """
+    from fastlegacy.faces.collection import Collection
+
+    given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
+    return Collection(
+        [os.fspath(source) for source in given],
+        Recipe.of(format, remember_sizes=remember, **choices),
+        wanted=Wanted(tuple(scans), tuple(detectors), tuple(thresholds), frames),
+        template=None if name is None else Template(name),
+        stem=stem,
+        headers=Headers(dict(headers or {}), None if side_file is None else os.fspath(side_file), omega_motor),
+        missing=missing,
+        follow=follow,
+        memory=cache_folder() if remember else None,
+    )
 
 
 def encode(
@@ -224,11 +314,11 @@ def encode(
     (b'{', 48)
     """
     ((name, layout),) = _only(layouts_of(format)).items()
-    known = {*_GEOMETRY, *_PIXELS, "options", *layout.options}
+    known = {*NAMES, *_PIXELS, "options", *layout.options}
     if unknown := sorted(set(header) - known):
         raise TypeError(f"{unknown[0]!r} is no value of the format {name}; there are {', '.join(sorted(known))}")
     options = {**header.pop("options", {})}
-    options |= {key: header.pop(key) for key in list(header) if key in layout.options and key not in _GEOMETRY}
+    options |= {key: header.pop(key) for key in list(header) if key in layout.options and key not in NAMES}
     stack = ArrayStack(array, url=url, mtime_ns=mtime_ns)
     if layout.per_frame and len(stack) != 1:
         raise LayoutError(
@@ -244,43 +334,6 @@ def _only(layouts: dict[str, Layout]) -> dict[str, Layout]:
     if len(layouts) != 1:
         raise LayoutError(f"{', '.join(layouts)} are several formats", hint="encode them one by one")
     return layouts
-
-
-def _with_geometry(stack: Stack | ArrayStack, values: Mapping[str, Any]) -> Stack | ArrayStack:
-    if unknown := sorted(set(values) - set(_GEOMETRY)):
-        raise TypeError(f"{unknown[0]!r} is no value of a header; there are {', '.join(sorted(_GEOMETRY))}")
-    for name, value in values.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UrlError(f"{name} cannot be {value}", hint="give a number, or leave it out")
-    if not values:
-        return stack
-    return stack.with_geometry(over(Geometry(**values, origin=dict.fromkeys(values, "the caller")), stack.geometry))
-
-
-def _orientation(transpose: bool, flip_ud: bool, flip_lr: bool, rotation_deg: int) -> Orientation:
-    try:
-        return Orientation.of(transpose=transpose, flip_ud=flip_ud, flip_lr=flip_lr, rotation_deg=rotation_deg)
-    except ValueError as error:
-        raise UrlError(str(error)) from error
-
-
-def _memory(view: View, layout: Layout, options: Mapping[str, Any]) -> SideFile | None:
-    """The file where the sizes of encoded frames are remembered: it is that of the pixels, the codec and its form."""
-    defaults = {name: option.default for name, option in layout.options.items()}
-    code = layout.code(view.facts_for({**defaults, **options}))
-    return side_file(f"{view.fingerprint()} {code.codec} {code.form}", view.stack.signature) if code else None
-
-
-def _mask_classes(mask: MaskLike, stack: Stack | ArrayStack) -> NDArray[np.uint8] | None:
-    shape = stack.facts.shape[1:]
-    if mask is None:
-        return None
-    if not isinstance(mask, str | os.PathLike):
-        return mask_of(mask, shape).classes
-    if mask == "auto":
-        found = find_mask(stack.frames_url) if isinstance(stack, Stack) else None
-        return None if found is None else found.classes
-    return None if mask == "none" else read_mask(mask, shape).classes
 
 
 def decode(

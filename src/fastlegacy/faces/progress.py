@@ -10,10 +10,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TextIO
 
-__all__ = ["Progress"]
+__all__ = ["Looking", "Progress", "human"]
 
 _BAR_EVERY_S = 0.1
 _LINE_EVERY_S = 30.0
+_LOOKING_EVERY_S = 3.0
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -82,6 +83,44 @@ class Progress:
             return f"{share:4.0%}  {facts}"
         room = min(30, shutil.get_terminal_size().columns - len(facts) - 6)
         return f"[{'#' * round(share * room):.<{room}}]  {facts}" if room > 4 else facts
+
+
+class Looking:
+    """Says now and then how many files were looked into, where that takes longer than some seconds.
+
+    Parameters
+    ----------
+    quiet : bool
+        Say nothing.
+    stream : text stream, optional
+        Where to say it; standard error by default.
+    clock : callable
+        Returns seconds.
+    """
+
+    def __init__(
+        self, *, quiet: bool = False, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._clock = clock
+        self._quiet = quiet
+        self._next = clock() + _LOOKING_EVERY_S
+
+    def __enter__(self) -> Looking:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._quiet = True
+
+    def __call__(self, done: int, total: int) -> None:
+        """Note that so many files of all are done."""
+        if self._quiet or self._clock() < self._next:
+            return
+        self._next = self._clock() + _LOOKING_EVERY_S
+        self._stream.write(f"fastlegacy: looked into {done} of {total} HDF5 files\n")
+        self._stream.flush()
 
 
 def human(size: float) -> str:

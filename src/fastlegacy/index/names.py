@@ -34,6 +34,8 @@ class Names:
         Numbers are padded with zeros to so many digits; larger numbers take more.
     numbered : bool
         False: there is one file, without a number.
+    reverse : bool
+        Numbers run backwards: frame 0 has the last one.
 
     Raises
     ------
@@ -47,6 +49,7 @@ class Names:
     first: int = 1
     digits: int = 4
     numbered: bool = True
+    reverse: bool = False
 
     def __post_init__(self) -> None:
         if self.first < 0 or not 0 < self.digits <= 20:
@@ -54,9 +57,9 @@ class Names:
                 f"names cannot be numbered from {self.first} with {self.digits} digits",
                 hint="the first number is 0 or more, and there are 1 to 20 digits",
             )
-        if not self.stem or any(char in "/\\\0" for char in self.stem):
+        if not (self.stem or self.numbered) or any(char in "/\\\0" for char in self.stem):
             raise UrlError(f"{self.stem!r} is no stem of a file name", hint="give a name without slashes, such as data")
-        longest = self.name(max(self.count - 1, 0))
+        longest = self.name(self._turned(max(self.count - 1, 0)))
         if len(longest.encode("utf-8", "surrogateescape")) > _NAME_MAX:
             raise UrlError(f"the file name {longest} is too long", hint=f"at most {_NAME_MAX} bytes are possible")
 
@@ -68,7 +71,7 @@ class Names:
 
     def name(self, index: int) -> str:
         """Return the name of a file by its index, counted from 0."""
-        number = f"{self.first + index:0{self.digits}d}" if self.numbered else ""
+        number = f"{self.first + self._turned(index):0{self.digits}d}" if self.numbered else ""
         return f"{self.stem}{number}{self.suffix}"
 
     def index(self, name: str) -> int | None:
@@ -81,7 +84,10 @@ class Names:
         if not self._is_canonical(number):
             return None
         index = int(number) - self.first
-        return index if 0 <= index < self.count else None
+        return self._turned(index) if 0 <= index < self.count else None
+
+    def _turned(self, index: int) -> int:
+        return self.count - 1 - index if self.reverse else index
 
     def _is_canonical(self, number: str) -> bool:
         if len(number) < self.digits or len(number) > _NAME_MAX or not _DIGITS.issuperset(number):

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlegacy.index.ahead import Ahead
 from fastlegacy.index.crew import Crew
@@ -52,6 +53,8 @@ class Sizes:
         What is measured, for the log: ``"the cbf files of scan.h5::/data"``.
     side_file : SideFile, optional
         Where sizes are kept from mount to mount.
+    known : ndarray (frames, 3), optional
+        What is known by now, see :meth:`rows`.
     threads : int, optional
         How many measure ahead; by default as many as this process has cores. 0: nothing is measured ahead.
     clock : callable
@@ -65,6 +68,7 @@ class Sizes:
         *,
         what: str,
         side_file: SideFile | None = None,
+        known: Rows | None = None,
         threads: int | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -74,7 +78,7 @@ class Sizes:
         self._side_file = side_file
         self._threads = len(os.sched_getaffinity(0)) if threads is None else threads
         self._clock = clock
-        self._table: _Table | None = None
+        self._table: _Table | None = None if known is None else _Table(frames, known)
         self._save_at: float | None = None
         self._closed = self._contradicted = False
         self._processes: dict[int, _Process] = {}
@@ -142,6 +146,21 @@ class Sizes:
                 *(frame, self._what),
             )
         self._save_sometimes(here)
+
+    def rows(self, frames: int, valid: NDArray[np.bool_] | None = None) -> Rows:
+        """Return what is known, for so many frames: bytes and two counts of each, -1 for what is not known.
+
+        Parameters
+        ----------
+        frames : int
+        valid : ndarray of bool, optional
+            What was measured of the other frames is left out.
+        """
+        rows = np.full((frames, COLUMNS), -1, np.int64)
+        with self._here().lock:
+            kept = self._loaded().rows[:frames]
+            rows[: len(kept)] = kept if valid is None else np.where(valid[: len(kept), None], kept, -1)
+        return rows
 
     def close(self) -> None:
         """Stop measuring ahead, and keep what is new for the next mount.

@@ -13,7 +13,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -62,9 +62,16 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
     return folder / "fastlegacy" if folder.is_absolute() else None
 
 
-def sources_of(paths: Iterable[str]) -> list[Source]:
-    """Return what tells whether files are still the same; a file that is not there has -1 throughout."""
-    return [(path, *signature_of(path)) for path in sorted({os.path.abspath(path) for path in paths})]
+def sources_of(paths: Iterable[str], real_path: Callable[[str], str] = lambda path: path) -> list[Source]:
+    """Return what tells whether files are still the same; a file that is not there has -1 throughout.
+
+    Parameters
+    ----------
+    paths : iterable of str
+    real_path : callable
+        By which path a file is looked at.
+    """
+    return [(path, *signature_of(real_path(path))) for path in sorted({os.path.abspath(path) for path in paths})]
 
 
 def signature_of(path: str) -> Signature:

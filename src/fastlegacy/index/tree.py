@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fastlegacy._view import PieceFile
 from fastlegacy.errors import LayoutError, UrlError
@@ -19,9 +23,28 @@ from fastlegacy.pixels import Code, Coded, Form
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from fastlegacy.index.sidecar import SideFile
+    from fastlegacy.index.sidecar import Rows, SideFile
 
-__all__ = ["Tree", "VirtualFile"]
+__all__ = ["Live", "Tree", "VirtualFile"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Live:
+    """What is there of a stack that is still being written.
+
+    Attributes
+    ----------
+    frames : ndarray of bool (frames,)
+        Which frames can be read.
+    times_ns : ndarray of int64 (frames,)
+        When each of them was seen first, nanoseconds since 1970.
+    finished : bool
+        No more frames will come.
+    """
+
+    frames: NDArray[np.bool_]
+    times_ns: NDArray[np.int64]
+    finished: bool = False
 
 
 class Tree(Mapping[str, "VirtualFile"]):
@@ -42,10 +65,22 @@ class Tree(Mapping[str, "VirtualFile"]):
         Number of the first file in the names.
     digits : int, optional
         Numbers are padded with zeros to so many digits; by default as the layout wants.
+    ending : str, optional
+        What comes after the number, suffix and all; by default the layout's suffix.
+    reverse : bool
+        Numbers run backwards.
+    exact : bool
+        Names begin with the stem as it is, whatever the layout thinks.
     options : mapping, optional
         Options of the layout.
     side_file : SideFile, optional
         Where measured sizes are remembered.
+    live : Live, optional
+        Of a stack that is still being written: which frames are there.
+    like : Tree, optional
+        A tree of the same frames by the same layout: what it has measured is taken over.
+    changed_ns : int
+        When the headers were changed, nanoseconds since 1970: no file is older.
 
     Raises
     ------
@@ -71,8 +106,14 @@ class Tree(Mapping[str, "VirtualFile"]):
         stem: str = "data",
         first: int = 1,
         digits: int | None = None,
+        ending: str | None = None,
+        reverse: bool = False,
+        exact: bool = False,
         options: Mapping[str, Any] | None = None,
         side_file: SideFile | None = None,
+        live: Live | None = None,
+        like: Tree | None = None,
+        changed_ns: int = 0,
     ) -> None:
         self.view = source if isinstance(source, View) else View(source)
         self.stack = self.view.stack
@@ -81,20 +122,29 @@ class Tree(Mapping[str, "VirtualFile"]):
         self._code = layout.code(self.facts)
         count = self.facts.shape[0] if layout.per_frame else 1
         self.names_by_number = Names(
-            layout.stem(self.facts, stem) if layout.per_frame else stem,
-            layout.suffix,
+            layout.stem(self.facts, stem) if layout.per_frame and not exact else stem,
+            layout.suffix if ending is None else ending,
             count,
             first,
             layout.digits if digits is None else digits,
             numbered=layout.per_frame,
+            reverse=reverse,
         )
+        self.changed_ns = changed_ns
+        self._live = live
+        self._there = None if live is None else self._files_there(live)
         self._extras: dict[str, bytes] = {}
-        self._digests: dict[int, bytes] = {}
         self._size = self._checked_size(count)
+        self._digests: dict[int, bytes] = {}
+        self._sizes: Sizes
+        if like is not None and like.view.core is self.view.core:
+            self._sizes, self._digests = like._sizes, like._digests
+            return
         what = f"the {layout.name} files of {self.facts.url}"
         # not by a method: a tree in a ring with its sizes would be there, and its pixels, until Python looks for rings
         measure = partial(_measured, self.view, self._code)
-        self._sizes = Sizes(measure, self.facts.shape[0], what=what, side_file=side_file)
+        known = None if like is None else like._known_sizes(self.facts.shape[0])
+        self._sizes = Sizes(measure, self.facts.shape[0], what=what, side_file=side_file, known=known)
 
     def __repr__(self) -> str:
         return f"<Tree of {len(self.names_by_number)} {self.layout.name} files of {self.facts.url}>"
@@ -102,14 +152,38 @@ class Tree(Mapping[str, "VirtualFile"]):
     # ------------------------------------------------------------------------------------ names
 
     def __len__(self) -> int:
-        return len(self.names_by_number) + len(self._extras)
+        frames = len(self.names_by_number) if self._there is None else int(np.count_nonzero(self._there))
+        return frames + len(self._extras)
 
     def __iter__(self) -> Iterator[str]:
-        yield from self.names_by_number
+        if self._there is None:
+            yield from self.names_by_number
+        else:
+            yield from (self.names_by_number.name(index) for index in np.flatnonzero(self._there).tolist())
         yield from self._extras
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and (name in self._extras or self.names_by_number.index(name) is not None)
+        return isinstance(name, str) and (name in self._extras or self._number(name) is not None)
+
+    def _number(self, name: str) -> int | None:
+        """Index of the file of a frame that is there; None for every other name."""
+        index = self.names_by_number.index(name)
+        return None if index is None or (self._there is not None and not self._there[index]) else index
+
+    def _files_there(self, live: Live) -> NDArray[np.bool_]:
+        """Which files are there: those of frames that are, unless they change with each frame that follows."""
+        if not live.finished and not (
+            self.layout.per_frame and self.frame_of(0) == 0 and not self.names_by_number.reverse
+        ):
+            return np.zeros(len(self.names_by_number), bool)
+        if not self.layout.per_frame:
+            return np.ones(len(self.names_by_number), bool)
+        return np.array([live.frames[self.frame_of(index)] for index in range(len(self.names_by_number))], bool)
+
+    def _known_sizes(self, frames: int) -> Rows:
+        """What was measured of frames that were there, for a tree of so many frames."""
+        there = None if self._live is None else self._live.frames
+        return self._sizes.rows(frames, there)
 
     def __getitem__(self, name: str) -> VirtualFile:
         return VirtualFile(self, name, self.index_of(name))
@@ -126,7 +200,7 @@ class Tree(Mapping[str, "VirtualFile"]):
         KeyError
             If there is no such file.
         """
-        index = self.names_by_number.index(name)
+        index = self._number(name)
         if index is not None:
             return index
         return len(self.names_by_number) + list(self._extras).index(name) if name in self._extras else _no_file(name)
@@ -144,7 +218,23 @@ class Tree(Mapping[str, "VirtualFile"]):
                 raise LayoutError(f"{name!r} cannot be the name of a file beside the frames", file=self.facts.url)
             self._extras[name] = bytes(data)
 
-    # ------------------------------------------------------------------------------------ sizes
+    # ------------------------------------------------------------------------------------ sizes and times
+
+    def mtime_ns_of(self, index: int) -> int:
+        """Return when a file was modified, nanoseconds since 1970.
+
+        That is the newest time of the HDF5 files behind it, of a scan that is being written the moment when the frame
+        was seen first, or that of the last change of its header.
+        """
+        live = self._live
+        if live is None or index >= len(self.names_by_number) or not self.layout.per_frame:
+            return max(self.facts.mtime_ns, self.changed_ns)
+        return max(int(live.times_ns[self.frame_of(index)]), self.changed_ns)
+
+    @property
+    def mtime_ns(self) -> int:
+        """Newest time of a file in it."""
+        return max(self.facts.mtime_ns, self.changed_ns)
 
     @property
     def is_encoded(self) -> bool:
@@ -313,8 +403,8 @@ class VirtualFile:
 
     @property
     def mtime_ns(self) -> int:
-        """Newest modification time of the HDF5 files behind it, nanoseconds since 1970."""
-        return self._tree.facts.mtime_ns
+        """When it was modified, nanoseconds since 1970: see :meth:`Tree.mtime_ns_of`."""
+        return self._tree.mtime_ns_of(self.index)
 
     @property
     def facts(self) -> StackFacts:

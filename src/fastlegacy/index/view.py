@@ -126,6 +126,21 @@ class View:
             flip_lr=self.orientation.flip_lr,
         )
 
+    def of(self, stack: StackLike) -> View:
+        """Return the same view of a stack that has the same pixels, and other facts: its files know what this one does.
+
+        Raises
+        ------
+        ValueError
+            If it has other pixels.
+        """
+        if stack.core is not self.stack.core:
+            raise ValueError(f"{stack.facts.url} has other pixels")
+        orientation, binning = self.orientation, self.binning
+        other = View(stack, mask=self.mask, orientation=orientation, binning=binning, policy=self.facts.policy)
+        other.__dict__["core"] = self.core  # what is cached by it stays
+        return other
+
     @property
     def is_plain(self) -> bool:
         """Frames are seen as they are stored, but for what a form does."""
