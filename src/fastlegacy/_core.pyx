@@ -79,30 +79,49 @@ cdef class Files:
         fl_files_free(&self.files)
 
     def __len__(self):
-        return self.files.n
+        return self.files.used
 
     @property
     def open_files(self):
         return self.files.open
 
-    def add(self, bytes path not None, uint64_t size, uint64_t inode, int64_t mtime_ns):
-        """Number of a file from now on. The other arguments say which file it has to be when it is opened."""
-        cdef int number = fl_files_add(&self.files, path, size, inode, mtime_ns)
-        if number < 0:
+    def add(self, bytes path not None, uint64_t size, uint64_t inode, int64_t mtime_ns, *, bint growing=False):
+        """A file from now on, for as long as the File is kept that comes back.
+
+        The numbers say which file it has to be when it is opened; a growing one may get longer and newer.
+        """
+        cdef File file = File.__new__(File)
+        file.number = fl_files_add(&self.files, path, growing, size, inode, mtime_ns)
+        if file.number < 0:
             raise MemoryError
-        return number
+        file.table, file.growing = self, growing
+        return file
 
-    def close_idle(self, int number):
-        """Close a file unless it is being read; it is opened again when needed."""
-        if not 0 <= number < self.files.n:
-            raise IndexError(number)
-        fl_files_close_idle(&self.files, number)
 
-    def rename(self, int number, bytes path not None):
-        """Open a file by another path from now on."""
-        if not 0 <= number < self.files.n:
-            raise IndexError(number)
-        if fl_files_rename(&self.files, number, path):
+@cython.no_gc_clear
+cdef class File:
+    """One of the files of a table; when nobody has this object any more, the file is closed and forgotten."""
+
+    cdef Files table
+    cdef int number
+    cdef readonly bint growing
+    cdef object __weakref__
+
+    def __dealloc__(self):
+        if self.table is not None:
+            fl_files_remove(&self.table.files, self.number)
+
+    def same(self, uint64_t size, uint64_t inode, int64_t mtime_ns):
+        """Whether a file with these numbers is this one. A growing file must not be shorter again from then on."""
+        return bool(fl_files_same(&self.table.files, self.number, size, inode, mtime_ns))
+
+    def close_idle(self):
+        """Close the file unless it is being read; it is opened again when needed."""
+        fl_files_close_idle(&self.table.files, self.number)
+
+    def rename(self, bytes path not None):
+        """Open the file by another path from now on."""
+        if fl_files_rename(&self.table.files, self.number, path):
             raise MemoryError
 
 
@@ -147,8 +166,8 @@ cdef class Dataset:
         Fill value, one element.
     files, cache : Files, Cache
     kind : {"contiguous", "chunked", "memory", "python"}
-    file : int
-        Number in ``files``.
+    file : File
+        Of ``files``: where the bytes are.
     address : int or None
         Of a contiguous dataset; None where nothing was ever written.
     memory : bytes
@@ -165,7 +184,7 @@ cdef class Dataset:
     cdef object keep, fetch, loader, lock, arrays
 
     def __cinit__(self, str name not None, shape, chunk, bytes fill not None, Files files not None,
-                  Cache cache not None, str kind not None, *, int file=-1, address=None, bytes memory=None,
+                  Cache cache not None, str kind not None, *, File file=None, address=None, bytes memory=None,
                   Pipeline pipeline=None, chunk_map=None, loader=None):
         cdef fl_dataset *d = &self.dataset
         cdef int k
@@ -195,11 +214,13 @@ cdef class Dataset:
             d.n_chunks *= d.grid[k]
             d.chunk_bytes *= d.chunk[k]
         memcpy(d.fill, <const char *>fill, d.itemsize)
-        if d.kind in (FL_CONTIGUOUS, FL_CHUNKED) and not 0 <= file < files.files.n:
+        if file is not None and file.table is not files:
+            raise ValueError("a file of another table")
+        if file is None and (d.kind == FL_CHUNKED or (d.kind == FL_CONTIGUOUS and address is not None)):
             raise ValueError("no such file")
         if d.kind == FL_MEMORY and (memory is None or <size_t>len(memory) < d.chunk_bytes):
             raise ValueError("compact dataset shorter than its shape")
-        d.file = file
+        d.file = -1 if file is None else file.number
         d.address = <uint64_t>-1 if address is None else <uint64_t>address
         if memory is not None:
             d.memory = <const uint8_t *><const char *>memory
@@ -211,7 +232,7 @@ cdef class Dataset:
         d.prepare = _prepare
         d.load = _load
         d.ready = d.kind != FL_CHUNKED
-        self.keep = [files, cache, memory, pipeline]
+        self.keep = [files, file, cache, memory, pipeline]
         self.fetch, self.loader, self.lock = chunk_map, loader, threading.Lock()
 
     def __dealloc__(self):
@@ -233,6 +254,13 @@ cdef class Dataset:
     def allocated(self):
         """False for a contiguous dataset that was never written."""
         return self.dataset.kind != FL_CONTIGUOUS or self.dataset.address != <uint64_t>-1
+
+    @property
+    def address(self):
+        """Where a contiguous dataset begins in its file; None where it is not contiguous, or was never written."""
+        if self.dataset.kind != FL_CONTIGUOUS or not self.allocated:
+            return None
+        return self.dataset.address
 
     def chunk_map(self):
         """(addresses, sizes, masks) of all chunks, fetched if need be; None where the dataset has no chunk map."""

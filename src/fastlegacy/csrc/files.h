@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The files behind all stacks of a process: opened when needed, read by pread, a bounded number open at a time.
- * A file that is opened again must be the one that was indexed: same inode, size and time, or FL_CHANGED.
+ * What is read must be of the file that was indexed: same inode, size and time before and after, or FL_CHANGED.
+ * A growing file may get longer and newer, but never shorter than it was when somebody looked last.
  */
 #ifndef FL_FILES_H
 #define FL_FILES_H
@@ -19,14 +20,15 @@ typedef struct {
     int fd;             /* -1 while closed */
     int users;          /* reads going on */
     uint64_t used_at;
+    int growing;        /* size: the least that it may have; mtime_ns: not looked at */
     uint64_t size, inode;
     int64_t mtime_ns;
 } fl_file;
 
 typedef struct {
     pthread_mutex_t lock;
-    fl_file **files;
-    int n, room, open, max_open;
+    fl_file **files;    /* by number; NULL where a number is free */
+    int n, room, used, open, max_open;
     uint64_t clock;
 } fl_files;
 
@@ -40,6 +42,8 @@ static void fl_files_init(fl_files *t, int max_open)
 static void fl_files_free(fl_files *t)
 {
     for (int i = 0; i < t->n; i++) {
+        if (!t->files[i])
+            continue;
         if (t->files[i]->fd >= 0)
             close(t->files[i]->fd);
         free(t->files[i]->path);
@@ -49,14 +53,17 @@ static void fl_files_free(fl_files *t)
     pthread_mutex_destroy(&t->lock);
 }
 
-/* Number of the new file, or -1 without memory. */
-static int fl_files_add(fl_files *t, const char *path, uint64_t size, uint64_t inode, int64_t mtime_ns)
+/* Number of the new file, one that is free by now if there is one, or -1 without memory. */
+static int fl_files_add(fl_files *t, const char *path, int growing, uint64_t size, uint64_t inode, int64_t mtime_ns)
 {
     int number = -1;
     fl_file *f = calloc(1, sizeof *f);
     char *copy = strdup(path);
     pthread_mutex_lock(&t->lock);
-    if (f && copy && t->n == t->room) {
+    for (int i = 0; t->used < t->n && i < t->n && number < 0; i++)
+        if (!t->files[i])
+            number = i;
+    if (f && copy && number < 0 && t->n == t->room) {
         int room = t->room ? 2 * t->room : 64;
         fl_file **more = realloc(t->files, (size_t)room * sizeof *more);
         if (more) {
@@ -64,10 +71,15 @@ static int fl_files_add(fl_files *t, const char *path, uint64_t size, uint64_t i
             t->room = room;
         }
     }
-    if (f && copy && t->n < t->room) {
-        *f = (fl_file){.path = copy, .fd = -1, .size = size, .inode = inode, .mtime_ns = mtime_ns};
-        number = t->n++;
+    if (number < 0 && t->n < t->room)
+        number = t->n;
+    if (f && copy && number >= 0) {
+        *f = (fl_file){.path = copy, .fd = -1, .growing = growing, .size = size, .inode = inode, .mtime_ns = mtime_ns};
         t->files[number] = f;
+        t->n += number == t->n;
+        t->used++;
+    } else {
+        number = -1;
     }
     pthread_mutex_unlock(&t->lock);
     if (number < 0) {
@@ -75,6 +87,49 @@ static int fl_files_add(fl_files *t, const char *path, uint64_t size, uint64_t i
         free(copy);
     }
     return number;
+}
+
+/* Nobody needs the file any more: its number may become that of another one. */
+static void fl_files_remove(fl_files *t, int number)
+{
+    pthread_mutex_lock(&t->lock);
+    fl_file *f = t->files[number];
+    t->files[number] = NULL;
+    t->used--;
+    t->open -= f->fd >= 0;
+    pthread_mutex_unlock(&t->lock);
+    if (f->fd >= 0)
+        close(f->fd);
+    free(f->path);
+    free(f);
+}
+
+static int fl_file_is(const fl_file *f, uint64_t size, uint64_t inode, int64_t mtime_ns)
+{
+    if (inode != f->inode)
+        return 0;
+    return f->growing ? size >= f->size : size == f->size && mtime_ns == f->mtime_ns;
+}
+
+static int fl_file_is_open(const fl_file *f, const struct stat *s)
+{
+    int64_t mtime_ns = (int64_t)s->st_mtim.tv_sec * 1000000000 + s->st_mtim.tv_nsec;
+    return fl_file_is(f, (uint64_t)s->st_size, (uint64_t)s->st_ino, mtime_ns);
+}
+
+/* 1 if a file with these is the one that was indexed. A growing one must not be shorter again from now on; once it was
+ * another one or shorter, it is never again the same. */
+static int fl_files_same(fl_files *t, int number, uint64_t size, uint64_t inode, int64_t mtime_ns)
+{
+    pthread_mutex_lock(&t->lock);
+    fl_file *f = t->files[number];
+    int same = fl_file_is(f, size, inode, mtime_ns);
+    if (f->growing) {
+        f->size = same ? size : f->size;
+        f->inode = same ? inode : 0;
+    }
+    pthread_mutex_unlock(&t->lock);
+    return same;
 }
 
 /* From now on open the file by this path. 0 if done. */
@@ -108,7 +163,7 @@ static void fl_files_close_oldest(fl_files *t)
     fl_file *oldest = NULL;
     for (int i = 0; i < t->n; i++) {
         fl_file *f = t->files[i];
-        if (f->fd >= 0 && f->users == 0 && (!oldest || f->used_at < oldest->used_at))
+        if (f && f->fd >= 0 && f->users == 0 && (!oldest || f->used_at < oldest->used_at))
             oldest = f;
     }
     if (oldest) {
@@ -141,8 +196,7 @@ static int fl_files_open(fl_files *t, fl_file *f, fl_error *e)
             close(fd);
         return fl_fail(e, FL_SYSTEM, f->path);
     }
-    int64_t mtime_ns = (int64_t)s.st_mtim.tv_sec * 1000000000 + s.st_mtim.tv_nsec;
-    if ((uint64_t)s.st_ino != f->inode || (uint64_t)s.st_size != f->size || mtime_ns != f->mtime_ns) {
+    if (!fl_file_is_open(f, &s)) {
         close(fd);
         return fl_fail(e, FL_CHANGED, f->path);
     }
@@ -151,9 +205,10 @@ static int fl_files_open(fl_files *t, fl_file *f, fl_error *e)
     return FL_OK;
 }
 
-/* `size` bytes at `at` (OUT: out). */
+/* `size` bytes at `at` (OUT: out). They count only if the file is still the same afterwards. */
 static int fl_files_read(fl_files *t, int number, void *out, size_t size, uint64_t at, fl_error *e)
 {
+    struct stat s;
     int rc = FL_OK;
     pthread_mutex_lock(&t->lock);
     fl_file *f = t->files[number];
@@ -177,8 +232,11 @@ static int fl_files_read(fl_files *t, int number, void *out, size_t size, uint64
             rc = fl_fail(e, FL_SYSTEM, f->path);
         }
     }
+    int seen = fstat(f->fd, &s);
     pthread_mutex_lock(&t->lock);
     f->users--;
+    if (rc == FL_OK && seen == 0 && !fl_file_is_open(f, &s))
+        rc = fl_fail(e, FL_CHANGED, f->path);
     pthread_mutex_unlock(&t->lock);
     return rc;
 }

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from fastlegacy.errors import NotAStackError, SourceError
-from fastlegacy.hdf5.mapping import Axis, Box
+from fastlegacy.hdf5.chunks import absent_dataset
+from fastlegacy.hdf5.growing import GrowingResolver
+from fastlegacy.hdf5.mapping import Axis, Box, identity
 from fastlegacy.hdf5.virtual import Part, Resolved, Resolver
 
 __all__ = ["Block", "join"]
@@ -42,7 +44,7 @@ def join(resolver: Resolver, file: str, group: str, blocks: Sequence[Block]) -> 
     """Resolve several datasets, and lay them one after another along the first axis.
 
     A block of two axes is one frame. What is missing is an error, or, where the resolver is told so, has the fill value
-    of the first block that is there.
+    of the first block that is there. Of blocks that grow, frames that are not there yet count as never written.
 
     Returns
     -------
@@ -61,22 +63,36 @@ def join(resolver: Resolver, file: str, group: str, blocks: Sequence[Block]) -> 
     first: Resolved | None = None
     path = group
     at = 0
+    awaited: list[tuple[int, int]] = []  # first frame, number of frames
+    growing = isinstance(resolver, GrowingResolver)
     for block in blocks:
         resolved = _resolve(resolver, file, block, at, missing)
-        if resolved is None:
-            at += block.frames or 0
-            continue
-        resolved = _as_series(resolved)
-        if first is None:
-            first, path = resolved, block.path
-        _check(first, resolved)
-        parts += _shifted(resolved, at, first.fill)
-        missing += resolved.missing
-        at += resolved.shape[0]
+        there = 0
+        if resolved is not None:
+            resolved = _as_series(resolved)
+            if first is None:
+                first, path = resolved, block.path
+            _check(first, resolved)
+            parts += _shifted(resolved, at, first.fill)
+            missing += resolved.missing
+            there = resolved.shape[0]
+        length = max(there, block.frames or 0) if growing or resolved is None else there
+        if growing and length > there:
+            awaited.append((at + there, length - there))
+        at += length
     if first is None:
         raise SourceError(f"none of its {len(blocks)} blocks is there", file=file, dataset=group, hint=_HINT)
+    parts += (_awaited(resolver, first, group, start, length) for start, length in awaited)
     shape = (at, *first.shape[1:])
     return Resolved(file, path, shape, first.dtype, first.fill, tuple(parts), tuple(dict.fromkeys(missing)))
+
+
+def _awaited(resolver: Resolver, first: Resolved, group: str, start: int, length: int) -> Part:
+    """Frames that are not there yet."""
+    shape = (length, *first.shape[1:])
+    stored = absent_dataset(resolver.context, first.file, group, shape, first.dtype, first.fill)
+    box = identity(shape)
+    return Part(Box((box.axes[0]._replace(start=start), *box.axes[1:]), box.base), stored)
 
 
 def _resolve(resolver: Resolver, file: str, block: Block, at: int, missing: list[str]) -> Resolved | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,7 +20,7 @@ from fastlegacy.errors import NotAStackError, SourceError
 from fastlegacy.hdf5.files import Context
 from fastlegacy.hdf5.filters import Filter, Plan, make_plan, read_filters
 
-__all__ = ["StoredDataset", "by_h5py", "check_stack", "stored_dataset"]
+__all__ = ["StoredDataset", "absent_dataset", "by_h5py", "check_stack", "stored_dataset"]
 
 _Kind = Literal["contiguous", "chunked", "memory", "python"]
 ChunkMap = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint32]]
@@ -51,6 +52,10 @@ class StoredDataset:
         Gives the chunk map of a chunked dataset that the kernels leave to h5py.
     opened_by_hdf5 : tuple of str
         Other files, as they are named in this one, that HDF5 itself opens when h5py reads the dataset.
+    stored_in : _core.File or None
+        The file, as it was when the dataset was opened.
+    behind : tuple of StoredDataset or None
+        Of a virtual dataset that h5py has to read, in a file that grows: the datasets that its pixels come from.
     """
 
     file: str
@@ -65,6 +70,13 @@ class StoredDataset:
     stored_bytes: int | None = None
     fetch: Callable[[], ChunkMap] | None = None
     opened_by_hdf5: tuple[str, ...] = ()
+    stored_in: _core.File | None = None
+    behind: tuple[StoredDataset, ...] | None = None
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether it stands for a dataset that is not there yet."""
+        return self.stored_in is None
 
     def chunk_map(self) -> ChunkMap | None:
         """Addresses, stored sizes and filter masks of all chunks; None where the dataset is not chunked."""
@@ -102,14 +114,16 @@ def stored_dataset(context: Context, dset: Any, file: str, path: str) -> StoredD
     dcpl = dset.id.get_create_plist()
     filters = read_filters(dcpl)
     plan = make_plan(filters, dset.dtype.itemsize, file=file, dataset=path)
-    number = context.number(file)
+    here = context.file(file)
     fill, shape = fill_bytes(dset), tuple(dset.shape)
     name = f"{file}::{path}"
 
     def make(chunk: tuple[int, ...], kind: _Kind, **more: Any) -> StoredDataset:
         stored_bytes = None if kind == "chunked" else dset.id.get_storage_size()
         core = _core.Dataset(name, shape, chunk, fill, context.files, context.cache, kind, **more)
-        return StoredDataset(file, path, shape, dset.dtype, fill, core, plan, filters, dset.chunks, stored_bytes)
+        return StoredDataset(
+            file, path, shape, dset.dtype, fill, core, plan, filters, dset.chunks, stored_bytes, stored_in=here
+        )
 
     whole = tuple(max(1, n) for n in shape)
     layout = dcpl.get_layout()
@@ -119,31 +133,34 @@ def stored_dataset(context: Context, dset: Any, file: str, path: str) -> StoredD
         chunk = dset.chunks or (1,) * (len(shape) - 2) + whole[-2:]
         plan = Plan(None, ("h5py",) * max(1, len(plan.by)))
         raw_files = tuple(os.fsdecode(dcpl.get_external(i)[0]) for i in range(dcpl.get_external_count()))
-        stored = make(chunk, "python", loader=_loader(context, file, path, chunk))
-        stored = replace(stored, opened_by_hdf5=raw_files)
-        return replace(stored, fetch=_chunk_map_fetcher(context, file, path, number)) if dset.chunks else stored
+        fetch = _once(_chunk_map_fetcher(context, here, file, path, shape)) if dset.chunks else None
+        stored = make(chunk, "python", loader=_loader(context, here, file, path, shape, chunk, fetch))
+        return replace(stored, opened_by_hdf5=raw_files, fetch=fetch)
     if layout == h5py.h5d.CONTIGUOUS:
-        return make(whole, "contiguous", file=number, address=dset.id.get_offset())
-    fetch = _chunk_map_fetcher(context, file, path, number)
-    return make(dset.chunks, "chunked", file=number, pipeline=plan.pipeline, chunk_map=fetch)
+        return make(whole, "contiguous", file=here, address=dset.id.get_offset())
+    fetch = _chunk_map_fetcher(context, here, file, path, shape)
+    return make(dset.chunks, "chunked", file=here, pipeline=plan.pipeline, chunk_map=fetch)
 
 
 def by_h5py(context: Context, dset: Any, file: str, path: str, sources: tuple[str, ...]) -> StoredDataset:
     """A dataset that h5py has to read, frame by frame: a virtual one, over the source files that it names."""
-    shape = tuple(dset.shape)
+    shape, fill, here = tuple(dset.shape), fill_bytes(dset), context.file(file)
     chunk = (1,) * (len(shape) - 2) + tuple(max(1, n) for n in shape[-2:])
-    core = _core.Dataset(
-        f"{file}::{path}",
-        shape,
-        chunk,
-        fill_bytes(dset),
-        context.files,
-        context.cache,
-        "python",
-        loader=_loader(context, file, path, chunk),
+    loader = _loader(context, here, file, path, shape, chunk)
+    core = _core.Dataset(f"{file}::{path}", shape, chunk, fill, context.files, context.cache, "python", loader=loader)
+    plan = Plan(None, ("h5py",))
+    return StoredDataset(
+        file, path, shape, dset.dtype, fill, core, plan, stored_bytes=0, opened_by_hdf5=sources, stored_in=here
     )
-    plan, fill = Plan(None, ("h5py",)), fill_bytes(dset)
-    return StoredDataset(file, path, shape, dset.dtype, fill, core, plan, stored_bytes=0, opened_by_hdf5=sources)
+
+
+def absent_dataset(
+    context: Context, file: str, path: str, shape: tuple[int, ...], dtype: np.dtype[Any], fill: bytes
+) -> StoredDataset:
+    """What stands for a dataset that is not there yet: one of which nothing was ever written."""
+    whole = tuple(max(1, n) for n in shape)
+    core = _core.Dataset(f"{file}::{path}", shape, whole, fill, context.files, context.cache, "contiguous")
+    return StoredDataset(file, path, shape, dtype, fill, core, Plan(None, ()), stored_bytes=0)
 
 
 def _is_plain_number(dset: Any) -> bool:
@@ -154,20 +171,44 @@ def _is_plain_number(dset: Any) -> bool:
     return bool(kind.get_precision() == 8 * kind.get_size() and kind.get_offset() == 0)
 
 
-def _loader(context: Context, file: str, path: str, chunk: tuple[int, ...]) -> Callable[[int], NDArray[np.uint8]]:
-    """Reads one chunk through h5py, padded to the full chunk at the edges of the dataset."""
-    number = context.number(file)
+def _once(fetch: Callable[[], ChunkMap]) -> Callable[[], ChunkMap]:
+    """The same, but called only until it has worked once."""
+    lock = threading.Lock()
+    found: list[ChunkMap] = []
+
+    def fetch_once() -> ChunkMap:
+        with lock:
+            if not found:
+                found.append(fetch())
+            return found[0]
+
+    return fetch_once
+
+
+def _loader(
+    context: Context,
+    here: _core.File,
+    file: str,
+    path: str,
+    shape: tuple[int, ...],
+    chunk: tuple[int, ...],
+    fetch: Callable[[], ChunkMap] | None = None,
+) -> Callable[[int], NDArray[np.uint8]]:
+    """Reads one chunk through h5py, padded to the full chunk at the edges of the dataset.
+
+    While the file grows, the chunk map is fetched before the first chunk: what it has is not read too early then, and a
+    chunk that is read too early is kept, but nobody says later that it is there.
+    """
+    grid = tuple(-(-n // c) for n, c in zip(shape, chunk, strict=True))
 
     def load(chunk_number: int) -> NDArray[np.uint8]:
+        place = np.unravel_index(chunk_number, grid)
+        box = tuple(slice(int(i) * c, min((int(i) + 1) * c, n)) for i, c, n in zip(place, chunk, shape, strict=True))
+        if context.growing and fetch is not None:
+            fetch()
         with context.open_h5(file) as h5:
-            _check_same(context, file, path, number)
-            dset = h5[path]
-            grid = tuple(-(-n // c) for n, c in zip(dset.shape, chunk, strict=True))
-            place = np.unravel_index(chunk_number, grid)
-            box = tuple(
-                slice(int(i) * c, min((int(i) + 1) * c, n)) for i, c, n in zip(place, chunk, dset.shape, strict=True)
-            )
-            data = dset[box]
+            context.check_same(file, here, path)
+            data = h5[path][box]
         if data.shape != chunk:
             whole = np.zeros(chunk, data.dtype)
             whole[tuple(slice(n) for n in data.shape)] = data
@@ -177,25 +218,58 @@ def _loader(context: Context, file: str, path: str, chunk: tuple[int, ...]) -> C
     return load
 
 
-def _chunk_map_fetcher(context: Context, file: str, path: str, number: int) -> Callable[[], ChunkMap]:
-    def fetch() -> ChunkMap:
+def _chunk_map_fetcher(
+    context: Context, here: _core.File, file: str, path: str, shape: tuple[int, ...]
+) -> Callable[[], ChunkMap]:
+    def read() -> tuple[ChunkMap, bool]:
+        """The chunk map, and whether nobody can have written to the file while it was read."""
         with context.no_h5_left(), context.open_h5(file) as h5:
-            _check_same(context, file, path, number)
-            return read_chunk_map(h5[path], file, path)
+            size = context.check_same(file, here, path)
+            before = os.stat(context.real_path(file)).st_mtime_ns
+            chunk_map = read_chunk_map(h5[path], shape, file, path)
+            after = os.stat(context.real_path(file))
+            return chunk_map, h5.swmr_mode or (size, before) == (after.st_size, after.st_mtime_ns)
+
+    def fetch() -> ChunkMap:
+        try:
+            chunk_map, quiet = read()
+            if context.growing:
+                if not quiet:
+                    chunk_map = _agreed(chunk_map, read()[0])
+                _check_apart(chunk_map, file, path)
+        except (KeyError, OSError) as exc:
+            hint = "open the stack again; if it is being written, a little later"
+            raise SourceError(f"HDF5 cannot read it: {exc}", file=file, dataset=path, hint=hint) from exc
+        return chunk_map
 
     return fetch
 
 
-def _check_same(context: Context, file: str, path: str, number: int) -> None:
-    """Raise SourceError where another file has this name by now: its bytes lie elsewhere."""
-    if context.number(file) != number:
-        raise SourceError(
-            "the file has changed since it was opened", file=file, dataset=path, hint="open the stack again"
-        )
+def _agreed(one: ChunkMap, other: ChunkMap) -> ChunkMap:
+    """The chunks on which two readings of an index agree that was being written meanwhile."""
+    sure = (one[0] == other[0]) & (one[1] == other[1]) & (one[2] == other[2])
+    return np.where(sure, one[0], NOWHERE), one[1], one[2]
 
 
-def read_chunk_map(dset: Any, file: str, path: str) -> ChunkMap:
+def _check_apart(chunk_map: ChunkMap, file: str, path: str) -> None:
+    """Raise SourceError where two chunks share bytes: the index was read while it was half written."""
+    there = chunk_map[0] != NOWHERE
+    addresses, sizes = chunk_map[0][there], chunk_map[1][there]
+    order = np.argsort(addresses)
+    if np.any((addresses + sizes)[order][:-1] > addresses[order][1:]):
+        raise SourceError("its chunk index is half written", file=file, dataset=path, hint="try again a little later")
+
+
+def read_chunk_map(dset: Any, shape: tuple[int, ...], file: str, path: str) -> ChunkMap:
     """Addresses, stored sizes and filter masks of all chunks, in C order of the grid, by one pass over HDF5's index.
+
+    Parameters
+    ----------
+    dset : h5py.Dataset
+    shape : tuple of int
+        What of the dataset counts: where it grows, it may be larger by now.
+    file, path : str
+        Its name.
 
     Raises
     ------
@@ -203,7 +277,7 @@ def read_chunk_map(dset: Any, file: str, path: str) -> ChunkMap:
         If the index is damaged.
     """
     chunk = np.array(dset.chunks, dtype=np.int64)
-    grid = -(-np.array(dset.shape, dtype=np.int64) // chunk)
+    grid = -(-np.array(shape, dtype=np.int64) // chunk)
     n = int(np.prod(grid))
     addresses = np.full(n, NOWHERE)
     sizes, masks = np.zeros(n, np.uint64), np.zeros(n, np.uint32)
@@ -214,15 +288,15 @@ def read_chunk_map(dset: Any, file: str, path: str) -> ChunkMap:
         raise SourceError(f"its chunk index is damaged: {exc}", file=file, dataset=path) from exc
     if rows:
         places = np.array([row.chunk_offset for row in rows], dtype=np.int64) // chunk
-        inside = np.all(places < grid, axis=1)  # chunks of a dataset that was made smaller may still be listed
+        inside = np.all(places < grid, axis=1)  # the dataset may have grown, or was made smaller: its chunks are listed
         number = np.ravel_multi_index(tuple(places[inside].T), tuple(grid))
         found = np.array([(row.byte_offset, row.size, row.filter_mask) for row in rows], dtype=np.uint64)[inside]
         addresses[number], sizes[number], masks[number] = found[:, 0], found[:, 1], found[:, 2]
     if _partial_chunks_unfiltered(dset.id.get_create_plist()):
         partial = np.zeros(grid, dtype=bool)
         for axis, (length, c) in enumerate(zip(dset.shape, dset.chunks, strict=True)):
-            if length % c:
-                partial[(slice(None),) * axis + (-1,)] = True
+            if length % c and length // c < grid[axis]:
+                partial[(slice(None),) * axis + (length // c,)] = True
         masks[partial.reshape(-1)] = _SKIP_ALL
     return addresses, sizes, masks
 

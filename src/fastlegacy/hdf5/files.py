@@ -11,6 +11,7 @@ import errno
 import os
 import resource
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -44,15 +45,23 @@ class Context:
         self.max_open = max_open or max(2, min(_MOST_OPEN, limit // 8))
         self.cache = _core.Cache(cache_bytes)
         self.files = _core.Files(self.max_open)
-        self._numbers: dict[str, dict[tuple[int, int, int], int]] = {}  # path -> each file it has been -> number
+        self.growing = False
+        self._files: dict[str, list[weakref.ref[_core.File]]] = {}  # path -> the files it has been that are in use
         self._redirects: dict[str, str] = {}
         self._covered: dict[str, str] = {}
         self._paths: set[str] = set()
         self._h5: OrderedDict[str, _Kept] = OrderedDict()
         self._lock = threading.RLock()
 
-    def number(self, path: str) -> int:
-        """Number of a plain file in the kernels' table. It is the file that is there now, and must stay it.
+    def for_growing(self) -> Context:
+        """The same context, for stacks whose files are being written: a file may get longer and newer there."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.growing = True
+        return other
+
+    def file(self, path: str) -> _core.File:
+        """A plain file in the kernels' table. It is the file that is there now, and must stay it.
 
         Raises
         ------
@@ -60,21 +69,37 @@ class Context:
             If the file is missing.
         """
         real = self.real_path(path)
-        status = stat_source(path, real)
-        identity = _identity(status)
+        identity = _identity(stat_source(path, real))
         with self._lock:
             self._paths.add(path)
-            numbers = self._numbers.setdefault(path, {})
-            if identity not in numbers:
-                numbers[identity] = self.files.add(os.fsencode(real), *identity)
-            return numbers[identity]
+            for file in reversed(self._in_use(path)):
+                if file.growing == self.growing and file.same(*identity):
+                    return file
+            file = self.files.add(os.fsencode(real), *identity, growing=self.growing)
+            self._files.setdefault(path, []).append(weakref.ref(file))
+            return file
+
+    def check_same(self, path: str, file: _core.File, dataset: str) -> int:
+        """Raise SourceError where another file has this name by now: its bytes lie elsewhere. Returns its size now."""
+        identity = _identity(stat_source(path, self.real_path(path)))
+        if not file.same(*identity):
+            raise SourceError(
+                "the file has changed since it was opened", file=path, dataset=dataset, hint="open the stack again"
+            )
+        return identity[0]
+
+    def _in_use(self, path: str) -> list[_core.File]:
+        """The files that a path has been and that somebody still reads from; the others are forgotten."""
+        files = [file for ref in self._files.get(path, ()) if (file := ref()) is not None]
+        self._files[path] = [weakref.ref(file) for file in files]
+        return files
 
     def real_path(self, path: str) -> str:
         """By which path a file is opened: another one while a mount covers the folder that it is in."""
         if path in self._covered:
             return self._covered[path]
         for prefix, replacement in self._redirects.items():
-            if path.startswith(prefix + os.sep):
+            if path == prefix or path.startswith(prefix + os.sep):
                 return replacement + path[len(prefix) :]
         return path
 
@@ -101,21 +126,22 @@ class Context:
             replacement = self._redirects.pop(os.path.realpath(prefix), None)
             if replacement is not None:
                 there = replacement + os.sep
-                self._covered = {path: to for path, to in self._covered.items() if not to.startswith(there)}
+                for path in [path for path, to in self._covered.items() if to.startswith(there)]:
+                    del self._covered[path]
             self._rename_all()
 
     def _rename_all(self) -> None:
-        for path, numbers in self._numbers.items():
-            for number in numbers.values():
-                self.files.rename(number, os.fsencode(self.real_path(path)))
+        for path in list(self._files):
+            for file in self._in_use(path):
+                file.rename(os.fsencode(self.real_path(path)))
         self.close_h5()
 
     def close_idle(self, paths: Iterable[str]) -> None:
         """Close some of the plain files, except those that are being read; they are opened again when needed."""
         with self._lock:
             for path in paths:
-                for number in self._numbers.get(path, {}).values():
-                    self.files.close_idle(number)
+                for file in self._in_use(path):
+                    file.close_idle()
 
     @contextmanager
     def open_h5(self, path: str) -> Iterator[h5py.File]:
@@ -206,6 +232,8 @@ def open_for_reading(path: str, real: str) -> h5py.File:
         return h5py.File(real, "r", locking=False)
     except OSError as exc:
         text = str(exc)
+    if "already open for write" in text:
+        return _open_while_written(path, real)
     if not os.access(real, os.R_OK):
         raise SourceError(f"cannot be read: {os.strerror(errno.EACCES)}", file=path, hint="check its permissions")
     if "truncated file" in text:
@@ -217,3 +245,19 @@ def open_for_reading(path: str, real: str) -> h5py.File:
     if status.st_size == 0 or "signature not found" in text:
         raise SourceError("is not an HDF5 file", file=path, hint="check its name")
     raise SourceError(f"HDF5 cannot open it: {text}", file=path, hint="try `h5ls` or `h5stat` on it")
+
+
+def _open_while_written(path: str, real: str) -> h5py.File:
+    """Open a file that its writer has marked as being written: it may let others read meanwhile (SWMR)."""
+    try:
+        return h5py.File(real, "r", locking=False, swmr=True)
+    except OSError as exc:
+        if "not already open for SWMR" not in str(exc):
+            raise SourceError(
+                f"HDF5 cannot open it while it is written: {exc}", file=path, hint="try again a little later"
+            ) from exc
+    raise SourceError(
+        "is being written by a program that does not let others read it yet",
+        file=path,
+        hint="wait until it is written; if its writer has died, `h5clear -s` on a copy makes it readable",
+    )

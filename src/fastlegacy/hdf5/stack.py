@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import operator
 import os
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,7 +17,10 @@ from numpy.typing import NDArray
 from fastlegacy import _core
 from fastlegacy.errors import MountError, NotAStackError, SourceError, UrlError
 from fastlegacy.hdf5.blocks import Block, join
+from fastlegacy.hdf5.chunks import StoredDataset
 from fastlegacy.hdf5.files import Context, default_context, stat_source
+from fastlegacy.hdf5.growing import GrowingResolver, Signature, at_rest, signature
+from fastlegacy.hdf5.inventory import frames_in_full
 from fastlegacy.hdf5.mapping import Box, compose, select
 from fastlegacy.hdf5.url import DataUrl, Selection, parse_url
 from fastlegacy.hdf5.virtual import Missing, Part, Resolved, Resolver
@@ -49,6 +53,12 @@ class Stack(Sequence[Frame]):
         What is known of the experiment.
     blocks : sequence of Block, optional
         Datasets that follow one another, where the url names the group that they are in.
+    growing : bool
+        The files may be written to meanwhile: they may get longer and newer, though not shorter, and what is missing
+        counts as not there yet, as with ``missing="fill"``. The stack shows what is there when it is opened; to see
+        what has come since, open it again where `changed` says so.
+    after : Stack, optional
+        The same stack as it was opened before: what rests since then is taken from there, not from the files.
 
     Raises
     ------
@@ -78,6 +88,8 @@ class Stack(Sequence[Frame]):
         context: Context | None = None,
         geometry: Geometry | None = None,
         blocks: Sequence[Block] = (),
+        growing: bool = False,
+        after: Stack | None = None,
     ) -> None:
         named = url if isinstance(url, DataUrl) else parse_url(url, dataset)
         if named.dataset is None:
@@ -86,11 +98,15 @@ class Stack(Sequence[Frame]):
             raise UrlError(f"missing={missing!r} is not one of 'error' and 'fill'")
         self._url = replace(named, file=os.path.abspath(named.file))
         self._missing: Missing = missing
+        self._growing = growing
         self._context = context or default_context()
         self._closed = False
         self._blocks = tuple(blocks)
+        self._looked_at_ns = time.time_ns()
+        self._written = np.zeros(0, dtype=bool)
+        self._written_before = self._written if after is None else after._written
         with self._context.no_h5_left():
-            resolver = Resolver(self._context, missing)
+            resolver = self._resolver(after)
             if blocks:
                 resolved = join(resolver, self._url.file, named.dataset, blocks)
             else:
@@ -98,11 +114,12 @@ class Stack(Sequence[Frame]):
         self.missing_sources: tuple[str, ...] = resolved.missing
         self.stored_shape = resolved.shape
         self._frames_path = resolved.path
+        self._answers = resolver.answers if isinstance(resolver, GrowingResolver) else {}
         view = _view(resolved, self._url)
         self.parts = [part for part in (_through(view, part) for part in resolved.parts) if part is not None]
         shape = tuple(axis.length for axis in view.axes)
         self.core = _core.Stack(shape, resolved.fill, [_for_core(part) for part in self.parts])
-        self._signature = [_signature(f, self._context.real_path(f)) for f in self.files()]
+        self._signature = [_signature(self._context, f) for f in self.files()]
         self.facts = StackFacts(
             url=str(self._url),
             shape=(number_of_frames(shape[:-2]), shape[-2], shape[-1]),
@@ -111,6 +128,14 @@ class Stack(Sequence[Frame]):
             mtime_ns=max(mtime_ns for _, _, mtime_ns, _ in self._signature),
             geometry=geometry or Geometry(),
         )
+
+    def _resolver(self, after: Stack | None) -> Resolver:
+        if not self._growing:
+            return Resolver(self._context, self._missing)
+        self._context.close_h5()  # what HDF5 keeps in memory of a file that is open is as old as that
+        self._context = self._context.for_growing()
+        before = {} if after is None else after._answers
+        return GrowingResolver(self._context, looked_at_ns=self._looked_at_ns, before=before)
 
     # ------------------------------------------------------------------------------------ facts
 
@@ -156,12 +181,59 @@ class Stack(Sequence[Frame]):
 
     def files(self) -> list[str]:
         """Every HDF5 file behind the stack: the one that was named first, then those with the pixels."""
-        sources = {part.source.file for part in self.parts if part.source is not None}
+        sources = {part.source.file for part in self.parts if part.source is not None and not part.source.is_absent}
         return list(dict.fromkeys([self._url.file, *sorted(sources)]))
 
     def signature(self) -> list[tuple[str, int, int, int]]:
         """(path, size, mtime_ns, inode) of every HDF5 file behind the stack, as they were when it was opened."""
         return list(self._signature)
+
+    @property
+    def growing(self) -> bool:
+        """Whether the files may be written to while the stack is open."""
+        return self._growing
+
+    def changed(self) -> bool:
+        """Whether there may be more, or something else, in the files by now than when the stack was opened.
+
+        By their sizes, times and inodes. True too while a source is missing, and where a file was written so shortly
+        before the stack was opened that one more write need not show in its time.
+        """
+        if self.missing_sources and self._growing:
+            return True
+        now = [signature(self._context, file) for file, *_ in self._signature]
+        return now != self._signature or (self._growing and not at_rest(now, self._looked_at_ns))
+
+    def written(self) -> NDArray[np.bool_]:
+        """For each frame, whether all of it is in the files by now: ndarray of bool, shape (frames,).
+
+        Chunks are those that were in the index when it was first looked at; their bytes have to be in the file now.
+        See `fastlegacy.hdf5.inventory.frames_in_full`. What was there for the stack that this one was opened `after`
+        is there, or it is an error.
+
+        Raises
+        ------
+        SourceError
+            If a file was replaced or became shorter, or its index is half written.
+        """
+        sizes: dict[str, int] = {}
+
+        def size_of(source: StoredDataset) -> int:
+            assert source.stored_in is not None
+            if source.file not in sizes:
+                sizes[source.file] = self._context.check_same(source.file, source.stored_in, source.path)
+            return sizes[source.file]
+
+        written = frames_in_full(self.parts, self.facts.leading_shape, size_of, self._growing)
+        if set(np.flatnonzero(self._written_before)) - set(np.flatnonzero(written)):
+            raise SourceError(
+                "frames that were there are not: its index is half written, or it is another scan",
+                file=self._url.file,
+                dataset=self._url.dataset,
+                hint="try again a little later, then anew",
+            )
+        self._written = written
+        return written.copy()
 
     @property
     def cache(self) -> _core.Cache:
@@ -172,7 +244,7 @@ class Stack(Sequence[Frame]):
         """The datasets with the pixels, and who decodes each: "kernel", "plugin", "h5py" or "stored"."""
         found: dict[str, str] = {}
         for part in self.parts:
-            if part.source is not None:
+            if part.source is not None and not part.source.is_absent:
                 by = "+".join(sorted(set(part.source.plan.by))) or "stored"
                 found[f"{part.source.file}::{part.source.path}"] = by
         return list(found.items())
@@ -287,6 +359,11 @@ class Stack(Sequence[Frame]):
             If HDF5 itself would open a file below the folder by its absolute name: through the mount, it would wait
             for ourselves.
         """
+        self.must_not_need(prefix)
+        self._context.redirect(prefix, replacement)
+
+    def must_not_need(self, prefix: str) -> None:
+        """Raise MountError if HDF5 itself would open a file below a folder by its absolute name."""
         below = os.path.realpath(prefix) + os.sep
         for name in (name for part in self.parts if part.source for name in part.source.opened_by_hdf5):
             if os.path.isabs(name) and os.path.realpath(name).startswith(below):
@@ -296,7 +373,6 @@ class Stack(Sequence[Frame]):
                     dataset=self._url.dataset,
                     hint="mount another folder than the one that the data are in",
                 )
-        self._context.redirect(prefix, replacement)
 
     def end_redirect(self, prefix: str) -> None:
         """Open files below a folder by their own paths again."""
@@ -315,15 +391,15 @@ class Stack(Sequence[Frame]):
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self._url, self._missing, self.geometry, self._blocks)
+        return _reopen, (self._url, self._missing, self.geometry, self._blocks, self._growing)
 
 
-def _reopen(url: DataUrl, missing: Missing, geometry: Geometry, blocks: tuple[Block, ...] = ()) -> Stack:
-    return Stack(url, missing=missing, geometry=geometry, blocks=blocks)
+def _reopen(url: DataUrl, missing: Missing, geometry: Geometry, blocks: tuple[Block, ...], growing: bool) -> Stack:
+    return Stack(url, missing=missing, geometry=geometry, blocks=blocks, growing=growing)
 
 
-def _signature(file: str, path: str) -> tuple[str, int, int, int]:
-    found = stat_source(file, path)
+def _signature(context: Context, file: str) -> Signature:
+    found = stat_source(file, context.real_path(file))
     return file, found.st_size, found.st_mtime_ns, found.st_ino
 
 
