@@ -123,7 +123,21 @@ def test_a_file_that_is_cut_short_while_it_is_open(tmp_path):
         os.truncate(tmp_path / "a.h5", at + size // 2)
         with pytest.raises(SourceError, match=r"frame 3: .*truncated"):
             stack[3]
-        assert np.array_equal(stack[1], FRAMES[1])
+        with pytest.raises(SourceError, match="has changed since it was opened"):
+            stack[1]
+
+
+def test_a_file_that_is_written_anew_while_it_is_open(tmp_path):
+    """In the same place, with the same inode: what was learnt of it is worth nothing any more."""
+    url = write_stack(tmp_path / "a.h5", FRAMES)
+    with Stack(url) as stack:
+        assert np.array_equal(stack[0], FRAMES[0])
+        status = (tmp_path / "a.h5").stat()
+        with open(tmp_path / "a.h5", "r+b") as file:
+            file.write(bytes(status.st_size))
+        os.utime(tmp_path / "a.h5", ns=(1, status.st_mtime_ns + 1))
+        with pytest.raises(SourceError, match="has changed since it was opened"):
+            stack[0]
 
 
 def test_what_is_no_hdf5_file(tmp_path):
