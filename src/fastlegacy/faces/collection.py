@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +34,7 @@ from fastlegacy.hdf5.virtual import Missing
 from fastlegacy.index.catalogue import Catalogue, Entry, Memory
 from fastlegacy.index.crawl import Told
 from fastlegacy.index.folder import Folder, Shelf
+from fastlegacy.index.names import Names
 from fastlegacy.index.store import signature_of
 from fastlegacy.index.template import Template
 from fastlegacy.model import Geometry
@@ -101,10 +103,20 @@ class Shown:
         -------
         list of (folder, name, value with its unit, origin)
         """
-        found = [(folder, slot.tree().facts) for folder, slot in self.root.walk() if _below(folder, path)]
+        path = path.strip("/")
+        top = self._folder_at(path)
+        if top is None:
+            return []
+        found = [(folder, slot.tree().facts) for folder, slot in self.root.walk() if _below(folder, top)]
         return [
             (folder, *row) for folder, facts in found[:_MOST_TOLD] for row in geometry_rows(facts.geometry, facts.url)
         ]
+
+    def _folder_at(self, path: str) -> str | None:
+        """Return the folder at a path, or the one that a file is in; None where there is neither."""
+        if self.root.folder(path) is not None:
+            return path
+        return path.rpartition("/")[0] if path in self.root else None
 
     def close(self) -> None:
         """End what runs in the background, and remember what was measured."""
@@ -167,6 +179,8 @@ class Collection(Shown):
         told: Told | None = None,
     ) -> None:
         super().__init__(Folder(), "")
+        if stem:
+            Names(stem, "", 0)  # refused where it is no name
         self.follows = follow
         self._recipe = recipe
         self._wanted = wanted
@@ -219,8 +233,8 @@ class Collection(Shown):
         if self._is_one and self._stands:
             first = next(iter(self.root), None)
             return f"{len(self.root)} virtual files ({first} and on)" if first else "no files"
-        files = {stand.subject.named.file for stand in self.stands}
-        return f"{len(self._stands)} stacks in {len(files)} HDF5 files"
+        files = len({stand.subject.named.file for stand in self.stands})
+        return f"{_counted(len(self._stands), 'stack')} in {_counted(files, 'HDF5 file')}"
 
     @property
     def stands(self) -> tuple[Stand, ...]:
@@ -282,6 +296,7 @@ class Collection(Shown):
         else:
             places = places_of_many(subjects, layouts, template, stem)
         before, self._stands = self._stands, {}
+        here = Counter(place.folder for where in places for place in where.values())
         news = []
         for subject, where in zip(subjects, places, strict=True):
             key = str(subject.named)
@@ -292,6 +307,7 @@ class Collection(Shown):
             elif stand.subject != subject:
                 with suppress(FastlegacyError):  # it is tried again with the next look
                     stand.finish(subject)
+            stand.shared = {format for format, place in where.items() if here[place.folder] > 1}
             self._stands[key] = stand
         pairs = [
             ("/".join(stand.places[format].folder), slot)
@@ -341,7 +357,9 @@ class Collection(Shown):
         texts: dict[str, str] = {}
         for path, words in self._said:
             if any(_below(folder, path) for folder in folders):
-                texts.update(words)
+                for name, text in words.items():
+                    texts.pop(name, None)  # of two words for the same thing the later one holds
+                    texts[name] = text
         values: dict[str, Any] = {}
         for name, text in texts.items():
             if text:
@@ -373,10 +391,10 @@ class Collection(Shown):
         path = path.strip("/")
         check_headers(texts)
         with self._lock:
-            while path and self.root.folder(path) is None:
-                if path not in self.root:
-                    raise UrlError(f"there is no virtual folder {path!r}", hint="name a folder of the mount")
-                path = path.rpartition("/")[0]
+            folder = self._folder_at(path)
+            if folder is None:
+                raise UrlError(f"there is no virtual folder {path!r}", hint="name a folder of the mount")
+            path = folder
             self._said.append((path, dict(texts)))
             concerned = [stand for stand in self.stands if any(_below(folder, path) for folder in stand.folders)]
             before = {id(stand): stand.stack.geometry for stand in concerned if stand.stack is not None}
@@ -402,11 +420,15 @@ class Collection(Shown):
         now = time.time_ns()
         # who opens a file in between may see the old header or the new one: in both cases it is looked at again
         self.version += 1
-        try:
-            for stand in stands:
+        first: FastlegacyError | None = None
+        for stand in stands:
+            try:
                 stand.renew(now)
-        finally:
-            self.version += 1
+            except FastlegacyError as error:  # a fault in one side file does not concern the others
+                first = first or error
+        self.version += 1
+        if first is not None:
+            raise first
 
     def headers(self, path: str) -> list[Row]:
         """Return what is known of the stacks below a folder, of the first ones where there are many.
@@ -420,7 +442,11 @@ class Collection(Shown):
         FastlegacyError
             If a stack cannot be opened.
         """
-        found = [stand for stand in self.stands if any(_below(folder, path.strip("/")) for folder in stand.folders)]
+        path = path.strip("/")
+        top = self._folder_at(path)
+        if top is None:
+            return []
+        found = [stand for stand in self.stands if any(_below(folder, top) for folder in stand.folders)]
         return [
             (stand.folders[0], *row)
             for stand in found[:_MOST_TOLD]
@@ -489,8 +515,12 @@ def _many_objects() -> Iterator[None]:
             gc.enable()
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _below(folder: str, path: str) -> bool:
-    return not path or folder == path or folder.startswith(f"{path}/") or path.startswith(f"{folder}/")
+    return not path or folder == path or folder.startswith(f"{path}/")
 
 
 def _changes(stand: Stand, before: Geometry, after: Geometry) -> list[str]:

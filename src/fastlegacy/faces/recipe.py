@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -197,9 +198,9 @@ class Recipe:
             changed_ns=changed_ns,
         )
 
-    def add_companions(self, trees: Sequence[Tree], *, warn: bool = True) -> None:
+    def add_companions(self, trees: Sequence[Tree], *, level: int = logging.WARNING) -> None:
         """Show companions beside the files of trees that belong together, as far as they can be made."""
-        add_companions(trees, self.companions, warn=warn)
+        add_companions(trees, self.companions, level=level)
 
     def _memory(self, view: View, layout: Layout, options: Mapping[str, Any]) -> SideFile | None:
         """The file where sizes of encoded frames are remembered: it is that of the pixels, the codec and its form."""
