@@ -21,7 +21,7 @@ from fastlegacy.index.tree import Tree, VirtualFile
 if TYPE_CHECKING:
     from fastlegacy.index.view import StackLike
 
-__all__ = ["Folder", "Shelf", "Slot"]
+__all__ = ["Folder", "Shelf", "Slot", "trees_of"]
 
 _NAME_MAX = 255
 _MOST_OPEN = 48
@@ -309,16 +309,7 @@ class Folder(Mapping[str, VirtualFile]):
         FastlegacyError
             If one cannot be made, and nobody wants to be told.
         """
-        for path, slot in self.walk():
-            try:
-                tree = slot.found()
-            except FastlegacyError as error:
-                if failed is None:
-                    raise
-                failed(path, error)
-            else:
-                if tree is not None:
-                    yield path, tree
+        return trees_of(self.walk(), failed)
 
     def __enter__(self) -> Self:
         return self
@@ -346,6 +337,22 @@ class Folder(Mapping[str, VirtualFile]):
         if found is None:
             raise KeyError(path)
         return found
+
+
+def trees_of(
+    slots: Iterable[tuple[str, Slot]], failed: Callable[[str, FastlegacyError], None] | None = None
+) -> Iterator[tuple[str, Tree]]:
+    """Iterate over the trees of slots: see :meth:`Folder.trees`."""
+    for path, slot in slots:
+        try:
+            tree = slot.found()
+        except FastlegacyError as error:
+            if failed is None:
+                raise
+            failed(path, error)
+        else:
+            if tree is not None:
+                yield path, tree
 
 
 @lru_cache(4096)
