@@ -21,9 +21,10 @@ from typing import Any, Self
 from fastlegacy.errors import FastlegacyError, NotAStackError, UrlError
 from fastlegacy.faces.arrange import folder_of, places_of_many, places_of_one
 from fastlegacy.faces.beside import require_made
-from fastlegacy.faces.cli.stack_text import geometry_rows
+from fastlegacy.faces.geometry_text import geometry_rows
 from fastlegacy.faces.headers import Headers, check_headers, parse_headers, said
 from fastlegacy.faces.recipe import Recipe
+from fastlegacy.faces.shown import MOST_TOLD, Row, Shown, is_below
 from fastlegacy.faces.stand import Kitchen, Stand, Subject
 from fastlegacy.faces.wanted import ALL, Wanted
 from fastlegacy.geometry.read import over
@@ -40,87 +41,16 @@ from fastlegacy.index.template import Template
 from fastlegacy.model import Geometry
 from fastlegacy.sources.find import claim_of
 
-__all__ = ["Collection", "Shown"]
+__all__ = ["Collection"]
 
 _log = logging.getLogger("fastlegacy.mount")
 
 _POLL_S = 0.5
 _POLL_SHARE = 10  # looking for news takes no more than a tenth of the time
-_MOST_TOLD = 20
 _SHOWN_AS = "shown below {}"
-
-Row = tuple[str, str, str, str]
-"""Folder, name, value with its unit, and origin of something that headers tell."""
 
 Said = tuple[str, Mapping[str, str]]
 """A folder of the tree, and what was set for it: name -> text."""
-
-
-class Shown:
-    """What a mount shows: trees that stay as they are.
-
-    Parameters
-    ----------
-    root : Folder
-    label : str
-        What it is made from; inode numbers depend on it.
-    """
-
-    def __init__(self, root: Folder, label: str) -> None:
-        self.root = root
-        self.label = label
-        self.version = 0
-        self.follows = False
-
-    def redirect(self, prefix: str, replacement: str) -> None:
-        """Read files below a folder by another path to it from now on: a mount is about to cover it."""
-        for stack in self.root.stacks:
-            stack.redirect(prefix, replacement)
-
-    def end_redirect(self, prefix: str) -> None:
-        """Read files below a folder by their own paths again."""
-        for stack in self.root.stacks:
-            stack.end_redirect(prefix)
-
-    def poll(self) -> list[str]:
-        """Look for news; return what is new, for the log."""
-        return []
-
-    def set_headers(self, path: str, texts: Mapping[str, str]) -> list[str]:
-        """Change headers; these are not for changing.
-
-        Raises
-        ------
-        UrlError
-        """
-        del path, texts
-        raise UrlError("the headers of this mount cannot be changed", hint="mount by `fastlegacy mount`")
-
-    def headers(self, path: str) -> list[Row]:
-        """Return what is known of the stacks below a folder, of the first ones where there are many.
-
-        Returns
-        -------
-        list of (folder, name, value with its unit, origin)
-        """
-        path = path.strip("/")
-        top = self._folder_at(path)
-        if top is None:
-            return []
-        found = [(folder, slot.tree().facts) for folder, slot in self.root.walk() if _below(folder, top)]
-        return [
-            (folder, *row) for folder, facts in found[:_MOST_TOLD] for row in geometry_rows(facts.geometry, facts.url)
-        ]
-
-    def _folder_at(self, path: str) -> str | None:
-        """Return the folder at a path, or the one that a file is in; None where there is neither."""
-        if self.root.folder(path) is not None:
-            return path
-        return path.rpartition("/")[0] if path in self.root else None
-
-    def close(self) -> None:
-        """End what runs in the background, and remember what was measured."""
-        self.root.close()
 
 
 class Collection(Shown):
@@ -356,7 +286,7 @@ class Collection(Shown):
     def _set_values(self, folders: tuple[str, ...]) -> dict[str, Any]:
         texts: dict[str, str] = {}
         for path, words in self._said:
-            if any(_below(folder, path) for folder in folders):
+            if any(is_below(folder, path) for folder in folders):
                 for name, text in words.items():
                     texts.pop(name, None)  # of two words for the same thing the later one holds
                     texts[name] = text
@@ -396,7 +326,7 @@ class Collection(Shown):
                 raise UrlError(f"there is no virtual folder {path!r}", hint="name a folder of the mount")
             path = folder
             self._said.append((path, dict(texts)))
-            concerned = [stand for stand in self.stands if any(_below(folder, path) for folder in stand.folders)]
+            concerned = [stand for stand in self.stands if any(is_below(folder, path) for folder in stand.folders)]
             before = {id(stand): stand.stack.geometry for stand in concerned if stand.stack is not None}
             try:
                 self._renew(concerned)
@@ -446,10 +376,10 @@ class Collection(Shown):
         top = self._folder_at(path)
         if top is None:
             return []
-        found = [stand for stand in self.stands if any(_below(folder, top) for folder in stand.folders)]
+        found = [stand for stand in self.stands if any(is_below(folder, top) for folder in stand.folders)]
         return [
             (stand.folders[0], *row)
-            for stand in found[:_MOST_TOLD]
+            for stand in found[:MOST_TOLD]
             for row in geometry_rows(stand.open().geometry, stand.subject.named.file)
         ]
 
@@ -487,7 +417,7 @@ class Collection(Shown):
         lines: list[str] = []
         try:
             if self._catalogue is not None and self._catalogue.look():
-                lines += self._rebuild()[:_MOST_TOLD]
+                lines += self._rebuild()[:MOST_TOLD]
             elif self._named:
                 self._rebuild()
         except FastlegacyError as error:
@@ -517,10 +447,6 @@ def _many_objects() -> Iterator[None]:
 
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _below(folder: str, path: str) -> bool:
-    return not path or folder == path or folder.startswith(f"{path}/")
 
 
 def _changes(stand: Stand, before: Geometry, after: Geometry) -> list[str]:

@@ -20,7 +20,7 @@ from fastlegacy.faces.export_writer import Report, Writer
 from fastlegacy.faces.shard import ALL, Shard
 
 if TYPE_CHECKING:
-    from fastlegacy.faces.collection import Shown
+    from fastlegacy.faces.shown import Shown
     from fastlegacy.index.folder import Folder
     from fastlegacy.index.tree import Tree
 

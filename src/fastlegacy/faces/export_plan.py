@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastlegacy.errors import DecodeError, FastlegacyError, SourceError
-from fastlegacy.faces.collection import Shown
 from fastlegacy.faces.placing import export_error
 from fastlegacy.faces.shard import ALL, Shard
+from fastlegacy.faces.shown import Shown
 from fastlegacy.index.folder import Folder, trees_of
 from fastlegacy.model import Literal, piece_size
 

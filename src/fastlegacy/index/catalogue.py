@@ -294,8 +294,14 @@ def _listing_from_json(plain: Any) -> tuple[int, list[str], list[str]]:
 
 
 def _fed_by(record: Record) -> Iterator[str]:
-    """Files that are parts of a stack of some convention."""
-    return (feed for stored in record.stacks if _rank(stored.source) < PLAIN_RANK for feed in stored.feeds)
+    """Files whose stacks are all better known by the file of this record: blocks, and what is behind a scan of bliss.
+
+    A virtual dataset of another convention may show one of several scans of a file.
+    """
+    best = min(source.rank for source in plugins("fastlegacy.sources", "SOURCE").values())
+    return (
+        feed for stored in record.stacks if stored.found.blocks or _rank(stored.source) <= best for feed in stored.feeds
+    )
 
 
 @cache

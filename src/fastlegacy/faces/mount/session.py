@@ -15,7 +15,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from fastlegacy.errors import FastlegacyError, MountError
-from fastlegacy.faces.collection import Shown
 from fastlegacy.faces.mount import _refuse
 from fastlegacy.faces.mount.checks import make_ready, remove_made
 from fastlegacy.faces.mount.control import Control
@@ -29,6 +28,7 @@ from fastlegacy.faces.mount.rename import renamed
 from fastlegacy.faces.mount.statistics import summary
 from fastlegacy.faces.mount.virtual import VirtualEntries
 from fastlegacy.faces.mount.watch import Watch
+from fastlegacy.faces.shown import Shown
 from fastlegacy.index.folder import Folder
 
 if TYPE_CHECKING:
