@@ -571,3 +571,13 @@ def test_better_known_scans_are_not_lost_behind_a_file_over_them(tmp_path: Path)
         entry["data"].attrs["NX_class"] = "NXdata"
     found = Catalogue([str(tmp_path)])
     assert ("deep/sample", "2.1", "eiger") in shown(found)
+
+
+def test_names_that_were_given_stay_when_files_come(tmp_path: Path) -> None:
+    frames = np.ones((2, 8, 9), "u2")
+    write_stack(tmp_path / "a.nxs", frames)
+    catalogue = Catalogue([str(tmp_path)])
+    assert [entry.name for entry in catalogue.entries] == ["a"]
+    write_stack(tmp_path / "a.h5", frames)
+    assert catalogue.look()
+    assert {os.path.basename(entry.file): entry.name for entry in catalogue.entries} == {"a.nxs": "a", "a.h5": "a.h5"}

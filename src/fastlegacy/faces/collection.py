@@ -133,8 +133,8 @@ class Collection(Shown):
             real_path = self._context.real_path
             with _many_objects():
                 self._catalogue = Catalogue(roots, memory=self._memory, told=told, real_path=real_path)
-        is_one = len(named) == 1 and not (roots and os.path.isdir(roots[0]))
-        self._is_one = is_one and (self._catalogue is None or len([*filter(self._has, self._catalogue.entries)]) == 1)
+        self._is_one = len(named) == 1 and not (roots and os.path.isdir(roots[0])) and self._has_one()
+        self._warn_of_unreadable()
         self._kitchen = Kitchen(
             recipe, Shelf(), self._context, missing, follow, template is not None, self._is_one, self._headed
         )
@@ -195,6 +195,22 @@ class Collection(Shown):
         if self._catalogue is not None:
             found += [self._subject_of_entry(entry) for entry in self._catalogue.entries if self._has(entry)]
         return found
+
+    def _has_one(self) -> bool:
+        """Tell whether there is one stack, and will be no other."""
+        if self._catalogue is None:
+            return True
+        entries = [entry for entry in self._catalogue.entries if self._has(entry)]
+        # where one scan is, others may follow
+        return len(entries) == 1 and not (self.follows and entries[0].stored.found.scan)
+
+    def _warn_of_unreadable(self) -> None:
+        records = [] if self._catalogue is None else list(self._catalogue.files.values())
+        errors = [record.error for record in records if record.error]
+        if errors:
+            _log.warning(
+                "%s of %d cannot be read, such as %s", _counted(len(errors), "HDF5 file"), len(records), errors[0]
+            )
 
     def _has(self, entry: Entry) -> bool:
         return self._wanted.has(entry.stored.found)
@@ -377,11 +393,12 @@ class Collection(Shown):
         if top is None:
             return []
         found = [stand for stand in self.stands if any(is_below(folder, top) for folder in stand.folders)]
-        return [
-            (stand.folders[0], *row)
-            for stand in found[:MOST_TOLD]
-            for row in geometry_rows(stand.open().geometry, stand.subject.named.file)
-        ]
+        rows: list[Row] = []
+        for stand in found[:MOST_TOLD]:
+            next(iter(stand.slots.values())).found()  # so that it is let go of later, as all others are
+            geometry = stand.open().geometry
+            rows += [(stand.folders[0], *row) for row in geometry_rows(geometry, stand.subject.named.file)]
+        return rows
 
     # ------------------------------------------------------------------------------------ news
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastlegacy.errors import FastlegacyError, UrlError
 from fastlegacy.faces.recipe import Recipe
 from fastlegacy.hdf5.files import Context
 from fastlegacy.hdf5.stack import Stack
@@ -136,7 +137,7 @@ class Stand:
                 kitchen.shelf,
                 mtime_ns=subject.mtime_ns,
                 gone=self._let_go,
-                may_come=lambda: self.is_live,
+                may_come=self._may_come,
             )
             for format in places
         }
@@ -280,9 +281,15 @@ class Stand:
                 if format not in self.shared:
                     level = logging.WARNING if self._kitchen.alone else logging.INFO
                     recipe.add_companions([tree], level=level if before is None else logging.DEBUG)
+                # under the lock: who lets go of the stack must see that it has a tree
+                self.slots[format].keep(tree)
                 return tree
 
         return make
+
+    def _may_come(self, error: FastlegacyError) -> bool:
+        # of many stacks some have no frames of the numbers that were asked for
+        return self.is_live or (isinstance(error, UrlError) and not self._kitchen.alone)
 
     def _let_go(self) -> None:
         with self._lock:

@@ -70,8 +70,7 @@ class Slot:
     gone : callable, optional
         Called when the tree was let go of.
     may_come : callable, optional
-        Tells whether a tree that cannot be made may be possible later: then there is nothing to be seen as yet, and
-        that is no error.
+        Tells of an error whether it only says that there is nothing to be seen, perhaps not yet: that is no error then.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class Slot:
         *,
         mtime_ns: int = 0,
         gone: Callable[[], None] | None = None,
-        may_come: Callable[[], bool] = lambda: False,
+        may_come: Callable[[FastlegacyError], bool] = lambda error: False,
     ) -> None:
         self._make = make
         self._gone = gone
@@ -129,7 +128,7 @@ class Slot:
         return tree
 
     def found(self) -> Tree | None:
-        """Return the tree; None where it cannot be made as yet.
+        """Return the tree; None where there is nothing to be seen.
 
         Raises
         ------
@@ -138,10 +137,14 @@ class Slot:
         """
         try:
             return self.tree()
-        except FastlegacyError:
-            if not self._may_come():
+        except FastlegacyError as error:
+            if not self._may_come(error):
                 raise
             return None
+
+    def keep(self, tree: Tree) -> None:
+        """Take a tree that is being made, while whoever makes it holds its own lock."""
+        self._tree = tree
 
     def renew(self) -> None:
         """Make the tree anew, if it was made: what it is made from has changed.
