@@ -32,13 +32,15 @@ cdef extern from "bitshuffle.h" nogil:
         FL_BSHUF_LZ4
         FL_BSHUF_ZSTD
     int fl_simd_best()
-    ctypedef int (*fl_lz4_fn)(const char *, char *, int, int)
+    const char *fl_simd_vector_name()
+    size_t FL_LZ4_SLACK
+    size_t FL_LZ4_NO_ROWS
+    int fl_lz4(const uint8_t *, size_t, uint8_t *, size_t, size_t, size_t *, int)
     ctypedef size_t (*fl_zstd_fn)(void *, size_t, const void *, size_t)
     ctypedef struct fl_bshuf:
         size_t elem
         size_t block
         int compression
-        fl_lz4_fn lz4
         fl_zstd_fn zstd
         int simd
     ctypedef struct fl_blocks:
@@ -46,7 +48,7 @@ cdef extern from "bitshuffle.h" nogil:
     int fl_blocks_open(fl_blocks *, const fl_bshuf *, const uint8_t *, size_t, size_t, fl_error *)
     int fl_blocks_read(const fl_blocks *, const fl_bshuf *, size_t, size_t, uint8_t *, fl_error *)
     void fl_blocks_close(fl_blocks *)
-    void fl_unbitshuffle(const uint8_t *, size_t, size_t, uint8_t *, uint8_t *, int)
+    void fl_unbitshuffle(const uint8_t *, size_t, size_t, uint8_t *, uint8_t *, int, size_t)
     void fl_unshuffle(const uint8_t *, size_t, size_t, uint8_t *, int)
 
 cdef extern from "filters.h" nogil:

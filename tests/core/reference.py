@@ -134,7 +134,7 @@ def lz4_literals(data: bytes) -> bytes:
 
 
 def lz4_decode(data: bytes) -> bytes:
-    """An LZ4 block, backwards."""
+    """An LZ4 block, backwards; IndexError if it is damaged."""
     out = bytearray()
     at = 0
     while at < len(data):
@@ -143,12 +143,14 @@ def lz4_decode(data: bytes) -> bytes:
         out += data[at : at + literals]
         at += literals
         if at == len(data):
-            break
+            return bytes(out)
+        if at > len(data) or data[at : at + 2] == b"\0\0":
+            raise IndexError(at)
         offset = data[at] | data[at + 1] << 8
         match, at = _length(data, at + 2, token & 15)
         for _ in range(match + 4):
             out.append(out[-offset])
-    return bytes(out)
+    raise IndexError(at)
 
 
 def _length(data: bytes, at: int, nibble: int) -> tuple[int, int]:
