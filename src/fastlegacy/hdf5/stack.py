@@ -6,8 +6,8 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Self, overload
 
 import numpy as np
@@ -18,6 +18,7 @@ from fastlegacy.errors import MountError, NotAStackError, SourceError, UrlError
 from fastlegacy.hdf5.blocks import Block, join
 from fastlegacy.hdf5.files import Context, default_context, stat_source
 from fastlegacy.hdf5.mapping import Box, compose, select
+from fastlegacy.hdf5.threads import share
 from fastlegacy.hdf5.url import DataUrl, Selection, parse_url
 from fastlegacy.hdf5.virtual import Missing, Part, Resolved, Resolver
 from fastlegacy.model import Geometry, StackFacts, number_of_frames
@@ -249,14 +250,25 @@ class Stack(Sequence[Frame]):
             raise IndexError(f"{self.url}: frames {start} to {stop} of {len(self)} frames")
         out = self._memory(out, (stop - start, *self.shape[1:]))
         workers = min(threads or len(os.sched_getaffinity(0)), max(1, stop - start))
-        if workers == 1:
-            for i in range(start, stop):
+        step = min(self._frames_per_chunk, -(-(stop - start) // workers))
+
+        def read(first: int) -> None:
+            for i in range(first, min(first + step, stop)):
                 self.read(i, out[i - start])
-            return out
-        with ThreadPoolExecutor(workers) as pool:
-            for _ in pool.map(lambda i: self.read(i, out[i - start]), range(start, stop)):
-                pass
+
+        share(read, range(start, stop, max(1, step)), workers)
         return out
+
+    @cached_property
+    def _frames_per_chunk(self) -> int:
+        """How many frames one thread should read in a row: two that want the same chunk would wait for each other."""
+        most = 1
+        if len(self.facts.leading_shape) == 1:
+            for part in self.parts:
+                axis = part.box.axes[0].src_axis
+                if part.source is not None and axis >= 0:
+                    most = max(most, part.source.core.chunk[axis])
+        return most
 
     def prepare(self, first_frame: int, last_frame: int) -> None:
         """Fetch the chunk maps that some frames need; at once where they are there."""
