@@ -43,7 +43,7 @@ def share(work: Callable[[Item], None], items: Iterable[Item], threads: int) -> 
                 return
             try:
                 work(item)
-            except BaseException as error:  # noqa: BLE001  (a thread has nobody to raise it to)
+            except BaseException as error:
                 errors.append(error)
 
     others = [threading.Thread(target=run, daemon=True) for _ in range(threads - 1)]
