@@ -92,19 +92,22 @@ def unlz4(const uint8_t[::1] data not None, uint8_t[::1] out not None, Py_ssize_
     """
     cdef size_t size = data.shape[0], room = out.shape[0], last = 0
     cdef int level = simd_level(simd), ok
-    cdef uint8_t *roomy
+    cdef uint8_t *roomy = NULL
     if row < 0 or (row and out.shape[0] % row):
         raise ValueError("out is not a whole number of rows")
     if row and room:
         last = room // row - 1
-    roomy = <uint8_t *>malloc(room + FL_LZ4_SLACK)
-    if roomy == NULL:
-        raise MemoryError
+        roomy = <uint8_t *>malloc(room + FL_LZ4_SLACK)
+        if roomy == NULL:
+            raise MemoryError
     with nogil:
-        ok = fl_lz4(&data[0] if size else NULL, size, roomy, room, row if row else FL_LZ4_NO_ROWS, &last, level)
-        if ok and room:
-            memcpy(&out[0], roomy, (last + 1) * row if row else room)
-        free(roomy)
+        if roomy == NULL:
+            ok = fl_lz4(&data[0] if size else NULL, size, &out[0] if room else NULL, room, 0, FL_LZ4_NO_ROWS, &last, level)
+        else:
+            ok = fl_lz4(&data[0] if size else NULL, size, roomy, room, FL_LZ4_SLACK, row, &last, level)
+            if ok:
+                memcpy(&out[0], roomy, (last + 1) * row)
+            free(roomy)
     return last if ok else None
 
 
@@ -200,6 +203,20 @@ cdef class Pipeline:
         else:
             raise ValueError(f"unknown codec {name!r}")
 
+    def add_libdeflate(self, size_t make, size_t decode, size_t drop):
+        """Filter 1 by the addresses of libdeflate's ``libdeflate_alloc_decompressor``, ``libdeflate_zlib_decompress``
+        and ``libdeflate_free_decompressor``."""
+        if not (make and decode and drop):
+            raise ValueError("no decoder")
+        cdef fl_stage *stage = self._new(FL_STAGE_LIBDEFLATE, 1)
+        stage.libdeflate.make = <void *(*)() noexcept nogil>make
+        stage.libdeflate.decode = <int (*)(void *, const void *, size_t, void *, size_t, size_t *) noexcept nogil>decode
+        stage.libdeflate.drop = <void (*)(void *) noexcept nogil>drop
+
+    def add_lz4(self):
+        """Filter 32004."""
+        self._new(FL_STAGE_LZ4, 32004)
+
     def add_shuffle(self, Py_ssize_t itemsize):
         """Filter 2."""
         if itemsize < 1:
@@ -233,8 +250,8 @@ cdef class Pipeline:
         cdef uint8_t *dst = &out[0] if expected else &empty
         cdef fl_error error
         cdef fl_blocks blocks
+        cdef fl_buffer buf
         cdef int rc
-        cdef void *buf
         fl_error_clear(&error)
         with nogil:
             if fl_pipeline_is_blocks(&self.pipeline, mask):
@@ -243,14 +260,13 @@ cdef class Pipeline:
                     rc = fl_blocks_read(&blocks, &self.pipeline.stages[0].bshuf, 0, expected, dst, &error)
                     fl_blocks_close(&blocks)
             else:
-                buf = malloc(size + 1)
-                if buf == NULL:
+                buf.room = size + 1
+                buf.data = <uint8_t *>malloc(buf.room)
+                if buf.data == NULL:
                     rc = fl_fail(&error, FL_NOMEM, b"")
                 else:
-                    memcpy(buf, src, size)
-                    rc = fl_pipeline_undo(&self.pipeline, mask, &buf, size, expected, &error)
-                    if rc == FL_OK:
-                        memcpy(dst, buf, expected)
-                    free(buf)
+                    memcpy(buf.data, src, size)
+                    rc = fl_pipeline_undo(&self.pipeline, mask, NULL, &buf, size, dst, expected, &error)
+                    free(buf.data)
         if rc:
             raise raised(&error)

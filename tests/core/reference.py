@@ -133,6 +133,16 @@ def lz4_literals(data: bytes) -> bytes:
     return bytes([0xF0, *[255] * n, rest]) + data
 
 
+def lz4_filter(data: bytes, block: int = 1 << 30) -> bytes:
+    """A chunk as HDF5's filter LZ4 stores it; every second block is not compressed."""
+    out = struct.pack(">QI", len(data), block)
+    for number, at in enumerate(range(0, len(data), block)):
+        part = data[at : at + block]
+        packed = part if number % 2 else lz4_literals(part)
+        out += struct.pack(">I", len(packed)) + packed
+    return out
+
+
 def lz4_decode(data: bytes) -> bytes:
     """An LZ4 block, backwards; IndexError if it is damaged."""
     out = bytearray()

@@ -11,7 +11,8 @@
  * Made for bit planes, of which most are like the one before them: where the last match says that all rows are equal
  * from one row on, they are not written out, and the caller is told which row that is.
  *
- * IN src, size. OUT room bytes at dst, which has FL_LZ4_SLACK more that are written on. `width` is the length of a row
+ * IN src, size. OUT room bytes at dst; with `slack` FL_LZ4_SLACK so many more are written on, with 0 none: that is slower
+ * near to the end. `width` is the length of a row
  * and divides room (FL_LZ4_NO_ROWS: there are none, everything is written); *last_row becomes the last row that is
  * there, if those behind it are equal to it and not there. 1: all well, 0: damaged.
  */

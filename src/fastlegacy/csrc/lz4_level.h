@@ -48,13 +48,24 @@ FL_LZ4_TARGET static inline void FL_LZ4_OF(FL_LZ4_NAME, repeat)(uint8_t *out, si
         memcpy(out + i, from + i, 16);
 }
 
-FL_LZ4_TARGET static int FL_LZ4_NAME(const uint8_t *src, size_t size, uint8_t *dst, size_t room, size_t width,
-                                     size_t *last_row)
+/* The same, and not a byte more. */
+FL_LZ4_TARGET static inline void FL_LZ4_OF(FL_LZ4_NAME, repeat_exactly)(uint8_t *out, size_t offset, size_t length)
 {
+    size_t most = length < FL_LZ4_SLACK ? 0 : length - FL_LZ4_SLACK;
+    if (most)
+        FL_LZ4_OF(FL_LZ4_NAME, repeat)(out, offset, most);
+    for (size_t i = most; i < length; i++)
+        out[i] = out[i - offset];
+}
+
+FL_LZ4_TARGET static int FL_LZ4_NAME(const uint8_t *src, size_t size, uint8_t *dst, size_t room, size_t slack,
+                                     size_t width, size_t *last_row)
+{
+    const ptrdiff_t tight = slack < FL_LZ4_SLACK ? FL_LZ4_SLACK : 0; /* so near to the end of the room it gets slow */
     const uint8_t *ip = src, *iend = src + size;
     uint8_t *op = dst, *oend = dst + room;
     /* Sequences far from the end of the input: what is read beyond their literals is input, too. */
-    while (iend - ip >= FL_LZ4_AHEAD) {
+    while (iend - ip >= FL_LZ4_AHEAD && oend - op >= tight) {
         const uint8_t *sequence = ip;
         unsigned token = *ip++;
         size_t literals = token >> 4;
@@ -63,12 +74,10 @@ FL_LZ4_TARGET static int FL_LZ4_NAME(const uint8_t *src, size_t size, uint8_t *d
         } else {
             if (fl_lz4_length(&ip, iend, &literals))
                 return 0;
-            if ((size_t)(iend - ip) < literals + FL_LZ4_AHEAD) {
+            if ((size_t)(iend - ip) < literals + FL_LZ4_AHEAD || (size_t)(oend - op - tight) < literals) {
                 ip = sequence;
                 break;
             }
-            if (literals > (size_t)(oend - op))
-                return 0;
             for (size_t i = 0; i < literals; i += 32)
                 memcpy(op + i, ip + i, 32);
         }
@@ -99,8 +108,11 @@ FL_LZ4_TARGET static int FL_LZ4_NAME(const uint8_t *src, size_t size, uint8_t *d
         if (fl_lz4_length(&ip, iend, &length))
             return 0;
         length += 4;
-        if (oend - op < (ptrdiff_t)length)
-            return 0;
+        if (oend - op - tight < (ptrdiff_t)length) {
+            ip = sequence;
+            op -= literals;
+            break;
+        }
         size_t needed;
         if (fl_lz4_is_last(ip, iend, op + length, oend) &&
             fl_lz4_rows(ip + 1, dst, op, offset, length, oend, width, &needed, last_row)) {
@@ -139,7 +151,10 @@ FL_LZ4_TARGET static int FL_LZ4_NAME(const uint8_t *src, size_t size, uint8_t *d
             FL_LZ4_OF(FL_LZ4_NAME, repeat)(op, offset, needed);
             return 1;
         }
-        FL_LZ4_OF(FL_LZ4_NAME, repeat)(op, offset, length);
+        if (tight)
+            FL_LZ4_OF(FL_LZ4_NAME, repeat_exactly)(op, offset, length);
+        else
+            FL_LZ4_OF(FL_LZ4_NAME, repeat)(op, offset, length);
         op += length;
     }
 }
