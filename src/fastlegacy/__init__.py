@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from fastlegacy.faces import codecs
     from fastlegacy.faces.export import export
-    from fastlegacy.faces.library import decode, encode, formats, open, stacks, tree
+    from fastlegacy.faces.library import decode, encode, formats, open, sparse, stacks, tree
     from fastlegacy.hdf5.stack import Stack
     from fastlegacy.index.folder import Folder
     from fastlegacy.index.tree import Tree, VirtualFile
@@ -56,6 +56,7 @@ __all__ = [
     "export",
     "formats",
     "open",
+    "sparse",
     "stacks",
     "tree",
 ]
@@ -75,7 +76,7 @@ _HOMES = {
         "UrlError",
     ),
     "fastlegacy.faces.export": ("export",),
-    "fastlegacy.faces.library": ("decode", "encode", "formats", "open", "stacks", "tree"),
+    "fastlegacy.faces.library": ("decode", "encode", "formats", "open", "sparse", "stacks", "tree"),
     "fastlegacy.hdf5.stack": ("Stack",),
     "fastlegacy.index.folder": ("Folder",),
     "fastlegacy.index.tree": ("Tree", "VirtualFile"),

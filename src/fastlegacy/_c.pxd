@@ -186,6 +186,13 @@ cdef extern from "stack.h" nogil:
     void fl_members_at(const fl_stack *, int64_t, int64_t *, int64_t *)
     int fl_stack_read(const fl_stack *, int64_t, int64_t, uint8_t *, fl_error *)
 
+cdef extern from "sparse.h" nogil:
+    ctypedef struct fl_found:
+        uint32_t *indices
+        uint8_t *values
+        size_t n
+    int fl_stack_sparse(const fl_stack *, int64_t, uint64_t, const uint8_t *, fl_found *, int, fl_error *)
+
 cdef extern from "convert.h" nogil:
     ctypedef union fl_number:
         uint8_t *bytes

@@ -31,7 +31,7 @@ from fastlegacy.sources.array import ArrayStack
 from fastlegacy.sources.find import find_stacks, open_stack
 from fastlegacy.sources.masks import find_mask, mask_of, read_mask
 
-__all__ = ["decode", "encode", "formats", "open", "stacks", "tree"]
+__all__ = ["decode", "encode", "formats", "open", "sparse", "stacks", "tree"]
 
 FilterSpec = str | int | tuple[int, Sequence[int]]
 MaskLike = str | os.PathLike[str] | ArrayLike | None
@@ -91,6 +91,50 @@ def stacks(path: str | os.PathLike[str]) -> list[StackInfo]:
         If the file is missing or cannot be read.
     """
     return list(find_stacks(path))
+
+
+def sparse(
+    stack: Stack,
+    frame: int,
+    cut: float = 0,
+    mask: MaskLike = None,
+    out: tuple[NDArray[np.uint32], NDArray[Any]] | None = None,
+) -> tuple[NDArray[np.uint32], NDArray[Any]]:
+    """The pixels of a frame that are above a cut: indices ``y * nx + x``, and values. The frame itself is never made.
+
+    Parameters
+    ----------
+    stack : Stack
+    frame : int
+    cut : number
+        Pixels that are larger are found.
+    mask : array (ny, nx), str, path or None
+        Pixels where an array is not 0 are left out. Otherwise as in :func:`tree`; then it is read again for each
+        frame, so that for many frames an array is the better choice.
+    out : (indices, values), optional
+        Memory for ny * nx + 1 elements each, uint32 and the stack's dtype; it can be used for frame after frame.
+
+    Returns
+    -------
+    indices : ndarray of uint32, ascending
+    values : ndarray of the stack's dtype
+
+    Raises
+    ------
+    IndexError
+        If there is no such frame.
+    SourceError, DecodeError
+        If its bytes cannot be read, or are damaged.
+
+    Examples
+    --------
+    >>> import fastlegacy
+    >>> with fastlegacy.open("scan.h5::/1.1/measurement/eiger") as stack:  # doctest: +SKIP
+    ...     indices, values = fastlegacy.sparse(stack, 7, cut=10)
+    ...     rows, columns = divmod(indices, stack.shape[2])
+    """
+    bad = mask if mask is None or isinstance(mask, np.ndarray) else _mask_classes(mask, stack)
+    return stack.sparse(frame, cut, bad, out)
 
 
 def formats() -> dict[str, Layout]:

@@ -270,6 +270,66 @@ class Stack(Sequence[Frame]):
                     most = max(most, part.source.core.chunk[axis])
         return most
 
+    def sparse(
+        self,
+        index: int,
+        cut: float = 0,
+        mask: Frame | None = None,
+        out: tuple[NDArray[np.uint32], Frame] | None = None,
+    ) -> tuple[NDArray[np.uint32], Frame]:
+        """Find the pixels of a frame that are above a cut, without making the frame in memory.
+
+        Parameters
+        ----------
+        index : int
+            Frame, counted from 0; negative numbers count from the end.
+        cut : number
+            Pixels that are larger are found.
+        mask : ndarray (ny, nx) of bool or integers, optional
+            Pixels where it is not 0 are left out.
+        out : (indices, values), optional
+            Memory for ny * nx + 1 elements each, uint32 and the stack's dtype; it is taken for frame after frame.
+
+        Returns
+        -------
+        indices : ndarray of uint32
+            ``y * nx + x`` of each pixel, ascending.
+        values : ndarray of the stack's dtype
+            Both are the beginnings of ``out``, where it was given.
+
+        Raises
+        ------
+        IndexError
+            If there is no such frame.
+        SourceError, DecodeError
+            If its bytes cannot be read, or are damaged.
+        """
+        number = operator.index(index)
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"{self.url}: frame {index} of {len(self)} frames")
+        number %= len(self)
+        n = self.shape[1] * self.shape[2]
+        if mask is not None:
+            if mask.shape != self.shape[1:]:
+                raise ValueError(f"a mask of shape {mask.shape} for frames of {self.shape[1:]}")
+            mask = mask if mask.dtype.itemsize == 1 else mask != 0
+            mask = np.ascontiguousarray(mask).reshape(-1).view(np.uint8)
+        indices, values = (np.empty(n + 1, np.uint32), np.empty(n + 1, self.dtype)) if out is None else out
+        for name, array, dtype in (("indices", indices, np.dtype(np.uint32)), ("values", values, self.dtype)):
+            if array.dtype != dtype or array.ndim != 1 or len(array) <= n or not array.flags.c_contiguous:
+                raise ValueError(f"{name} have to be a contiguous array of {n + 1} {dtype}")
+        if self.dtype.kind == "u" and self.dtype.itemsize < 8 and self.dtype.isnative and cut >= 0:
+            self.prepare(number, number)
+            least = int(min(cut, np.iinfo(self.dtype).max))
+            found = self.core.sparse(number, least, mask, indices, _as_bytes(values))
+        else:
+            pixels = self.read(number).reshape(-1)
+            wanted = np.greater(pixels, cut)
+            above = np.flatnonzero(wanted if mask is None else wanted & (mask == 0))
+            found = len(above)
+            indices[:found], values[:found] = above, pixels[above]
+        return indices[:found], values[:found]
+
     def prepare(self, first_frame: int, last_frame: int) -> None:
         """Fetch the chunk maps that some frames need; at once where they are there."""
         if self._closed:
