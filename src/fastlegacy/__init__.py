@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fastlegacy.faces import codecs
     from fastlegacy.faces.collection import Collection
     from fastlegacy.faces.export import export
-    from fastlegacy.faces.library import collection, decode, encode, formats, open, stacks, tree
+    from fastlegacy.faces.library import collection, decode, encode, formats, open, sparse, stacks, tree
     from fastlegacy.hdf5.stack import Stack
     from fastlegacy.index.folder import Folder
     from fastlegacy.index.tree import Tree, VirtualFile
@@ -59,6 +59,7 @@ __all__ = [
     "export",
     "formats",
     "open",
+    "sparse",
     "stacks",
     "tree",
 ]
@@ -79,7 +80,7 @@ _HOMES = {
     ),
     "fastlegacy.faces.export": ("export",),
     "fastlegacy.faces.collection": ("Collection",),
-    "fastlegacy.faces.library": ("collection", "decode", "encode", "formats", "open", "stacks", "tree"),
+    "fastlegacy.faces.library": ("collection", "decode", "encode", "formats", "open", "sparse", "stacks", "tree"),
     "fastlegacy.hdf5.stack": ("Stack",),
     "fastlegacy.index.folder": ("Folder",),
     "fastlegacy.index.tree": ("Tree", "VirtualFile"),

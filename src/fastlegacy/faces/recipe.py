@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from fastlegacy.errors import UrlError
 from fastlegacy.faces.beside import add_companions, require_companions
@@ -133,20 +134,8 @@ class Recipe:
             If it cannot be seen so, or the mask cannot be read.
         """
         return View(
-            stack, mask=self._mask_of(stack), orientation=self.orientation, binning=self.binning, policy=self.policy
+            stack, mask=mask_classes(self.mask, stack), orientation=self.orientation, binning=self.binning, policy=self.policy
         )
-
-    def _mask_of(self, stack: Stack | ArrayStack) -> Any:
-        shape = stack.facts.shape[1:]
-        mask = self.mask
-        if mask is None:
-            return None
-        if not isinstance(mask, str | os.PathLike):
-            return mask_of(mask, shape).classes
-        if mask == "auto":
-            found = find_mask(stack.frames_url) if isinstance(stack, Stack) else None
-            return None if found is None else found.classes
-        return None if mask == "none" else read_mask(mask, shape).classes
 
     def tree(
         self,
@@ -218,3 +207,22 @@ def stem_and_ending(layout: Layout, place: Place) -> tuple[str, str]:
     if not layout.per_frame and not place.after:
         stem = stem.rstrip(_SEPARATORS) or stem
     return stem, place.after if place.has_suffix else place.after + layout.suffix
+
+
+def mask_classes(mask: MaskLike, stack: Stack | ArrayStack) -> NDArray[np.uint8] | None:
+    """Return what a user's mask says of each pixel, as the frames are stored: 0 valid, 1 gap, 2 bad; None: nothing.
+
+    Raises
+    ------
+    FastlegacyError
+        If it cannot be read, or has another shape than the frames.
+    """
+    shape = stack.facts.shape[1:]
+    if mask is None:
+        return None
+    if not isinstance(mask, str | os.PathLike):
+        return mask_of(mask, shape).classes
+    if mask == "auto":
+        found = find_mask(stack.frames_url) if isinstance(stack, Stack) else None
+        return None if found is None else found.classes
+    return None if mask == "none" else read_mask(mask, shape).classes
