@@ -26,6 +26,7 @@ from fastlegacy.faces.mount.overlay import Overlay
 from fastlegacy.faces.mount.places import Places
 from fastlegacy.faces.mount.real import RealFolder
 from fastlegacy.faces.mount.rename import renamed
+from fastlegacy.faces.mount.signals import Signals, main_in_steps
 from fastlegacy.faces.mount.statistics import summary
 from fastlegacy.faces.mount.virtual import VirtualEntries
 from fastlegacy.faces.mount.watch import Watch
@@ -96,20 +97,17 @@ def mount(
     served: list[_Server] = []
     try:
         with (
+            Signals() as signals,
             # before the folder is covered: its socket may be below
             Control(places.folder, shown, lambda: served[0].statistics() if served else {}),
-            _refuse.signals_for_libfuse() as ignore_signals,
             _many_open_files(),
             (renamed if rename else covered)(places) as dirfd,
             _redirected(shown, places.folder, dirfd),
             _no_umask() as umask,
         ):
-            try:
-                checks: dict[str, Any] = {"kernel_checks": kernel_checks, "umask": umask, "kept_s": kept_s}
-                served.append(_Server(high, shown, places.folder, dirfd, **checks))
-                return served[0].serve(texts, on_ready)
-            finally:
-                ignore_signals()
+            checks: dict[str, Any] = {"kernel_checks": kernel_checks, "umask": umask, "kept_s": kept_s}
+            served.append(_Server(high, shown, places.folder, dirfd, signals, **checks))
+            return served[0].serve(texts, on_ready)
     except MountError:
         remove_made(made)
         raise
@@ -124,6 +122,7 @@ class _Server:
         shown: Shown,
         folder: str,
         dirfd: int,
+        signals: Signals,
         *,
         kernel_checks: bool,
         umask: int,
@@ -132,6 +131,7 @@ class _Server:
         from fastlegacy._serve import Handles
 
         self._high = high
+        self._signals = signals
         self._folder = folder
         self._shown = shown
         self._handles = Handles()
@@ -191,7 +191,8 @@ class _Server:
         sys.stderr.flush()
         self._errors = _refuse.StandardError()
         try:
-            _refuse.serve(self._high, self._operations, self._folder, options)
+            with main_in_steps(self._high, self._signals):
+                _refuse.serve(self._high, self._operations, self._folder, options)
         except RuntimeError as error:
             text = self._errors.restore(replay=False)
             if self._ready.is_set():
