@@ -9,7 +9,7 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ from fastlegacy.faces.mount import _refuse
 from fastlegacy.faces.mount.checks import make_ready, remove_made
 from fastlegacy.faces.mount.control import Control
 from fastlegacy.faces.mount.covered import covered
+from fastlegacy.faces.mount.inside import About, with_inside
+from fastlegacy.faces.mount.logbook import kept_log
 from fastlegacy.faces.mount.operations import Operations
 from fastlegacy.faces.mount.options import mount_options, parsed, remembered_s
 from fastlegacy.faces.mount.overlay import Overlay
@@ -47,6 +49,7 @@ def mount(
     rename: bool = False,
     allow_other: bool = False,
     options: str | Iterable[str] | None = (),
+    settings: Mapping[str, Any] | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Show the union of a folder and virtual files at that folder, until somebody ends it.
@@ -66,6 +69,8 @@ def mount(
         Let other users look in (who is not root needs ``user_allow_other`` in /etc/fuse.conf for it).
     options : str or iterable of str
         More mount options, ``"name"`` or ``"name=value"``.
+    settings : mapping, optional
+        What was chosen, by name: it is shown in the file ``.fastlegacy/settings``.
     on_ready : callable, optional
         Called once, in a thread of its own, as soon as the mount answers.
 
@@ -104,9 +109,11 @@ def mount(
             (renamed if rename else covered)(places) as dirfd,
             _redirected(shown, places.folder, dirfd),
             _no_umask() as umask,
+            kept_log() as log,
         ):
             checks: dict[str, Any] = {"kernel_checks": kernel_checks, "umask": umask, "kept_s": kept_s}
-            served.append(_Server(high, shown, places.folder, dirfd, signals, **checks))
+            about = About(places.folder, shown.label, {"folder": places.folder, **(settings or {})}, log)
+            served.append(_Server(high, shown, about, dirfd, signals, **checks))
             return served[0].serve(texts, on_ready)
     except MountError:
         remove_made(made)
@@ -120,7 +127,7 @@ class _Server:
         self,
         high: ModuleType,
         shown: Shown,
-        folder: str,
+        about: About,
         dirfd: int,
         signals: Signals,
         *,
@@ -132,13 +139,14 @@ class _Server:
 
         self._high = high
         self._signals = signals
-        self._folder = folder
+        self._folder = about.folder
         self._shown = shown
         self._handles = Handles()
         self._ready = threading.Event()
         self._errors: _refuse.StandardError | None = None
         self._start = time.monotonic()
-        virtual = VirtualEntries(lambda: shown.root, label=shown.label, uid=os.geteuid(), gid=os.getegid())
+        root = with_inside(lambda: shown.root, about, self.statistics)
+        virtual = VirtualEntries(root, label=shown.label, uid=os.geteuid(), gid=os.getegid())
         real = RealFolder(dirfd, give_away=os.geteuid() == 0)
         overlay = Overlay(real, virtual, new_file_mode=0o666 & ~umask)
         self._operations = Operations(
