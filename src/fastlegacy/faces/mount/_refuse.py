@@ -8,18 +8,17 @@ import ctypes
 import importlib
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 from fastlegacy.errors import MountError
 
-__all__ = ["StandardError", "check_device", "load", "names_codec", "option", "serve", "signals_for_libfuse"]
+__all__ = ["StandardError", "check_device", "load", "names_codec", "option", "serve"]
 
 _CODEC = "fastlegacy_names"
 _LIBRARY = "libfuse.so.2"
@@ -145,32 +144,6 @@ def _whole_stat(high: ModuleType) -> Iterator[None]:
         yield
     finally:
         high.c_stat = original  # type: ignore[attr-defined]
-
-
-@contextmanager
-def signals_for_libfuse() -> Iterator[Callable[[], None]]:
-    """Leave SIGINT, SIGTERM and SIGHUP to libfuse, whose handlers end the mount in good order.
-
-    libfuse takes only signals that nobody handles; a handler in Python would never run, as the main thread is in C.
-    Yields a function to call when the mount has ended: from then on the signals are ignored, so that an impatient
-    second ctrl-c cannot stop the cleaning up. At the end everything is as before.
-    """
-    names = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {name: signal.getsignal(name) for name in names}
-
-    def ignore() -> None:
-        for name in names:
-            signal.signal(name, signal.SIG_IGN)
-
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        if before[name] is not signal.SIG_IGN:  # nohup's wish is respected
-            signal.signal(name, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # refuse makes it SIG_DFL for libfuse, and puts this back at the end
-    try:
-        yield ignore
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, signal.SIG_DFL if handler is None else handler)
 
 
 class StandardError:
