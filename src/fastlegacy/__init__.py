@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         UrlError,
     )
     from fastlegacy.faces import codecs
+    from fastlegacy.faces.check import CheckReport, check
     from fastlegacy.faces.collection import Collection
     from fastlegacy.faces.export import export
     from fastlegacy.faces.library import collection, decode, encode, formats, open, sparse, stacks, tree
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArrayStack",
+    "CheckReport",
     "Collection",
     "DecodeError",
     "ExportError",
@@ -52,6 +54,7 @@ __all__ = [
     "Tree",
     "UrlError",
     "VirtualFile",
+    "check",
     "codecs",
     "collection",
     "decode",
@@ -78,6 +81,7 @@ _HOMES = {
         "SourceError",
         "UrlError",
     ),
+    "fastlegacy.faces.check": ("CheckReport", "check"),
     "fastlegacy.faces.export": ("export",),
     "fastlegacy.faces.collection": ("Collection",),
     "fastlegacy.faces.library": ("collection", "decode", "encode", "formats", "open", "sparse", "stacks", "tree"),

@@ -30,6 +30,9 @@ import threading
 from fastlegacy._c cimport *
 from fastlegacy._codec cimport Pipeline, raised, simd_level
 
+cdef extern from "dataset.h" nogil:
+    int fl_chunk_read(fl_dataset *, int64_t, size_t, size_t, uint8_t *, fl_error *)
+
 
 # ---------------------------------------------------------------------------------------------------- sources
 
@@ -287,6 +290,25 @@ cdef class Dataset:
                 self.dataset.masks = &masks[0]
             self.arrays = arrays
             FL_ATOMIC_SET(&self.dataset.ready, 1)
+
+    def read(self, int64_t chunk, int64_t first_byte, uint8_t[::1] out not None):
+        """Fill ``out`` with the decoded bytes of a chunk, from the given one on."""
+        cdef size_t n = out.shape[0]
+        cdef fl_error error
+        cdef int rc
+        if first_byte < 0 or n > self.dataset.chunk_bytes or <size_t>first_byte > self.dataset.chunk_bytes - n:
+            raise IndexError(f"a chunk has {self.dataset.chunk_bytes} bytes")
+        if n == 0:
+            return
+        fl_error_clear(&error)
+        with nogil:
+            rc = fl_dataset_ready(&self.dataset, &error)
+            if rc:
+                error.name = self.dataset.name
+            else:
+                rc = fl_chunk_read(&self.dataset, chunk, first_byte, first_byte + n, &out[0], &error)
+        if rc:
+            raise raised(&error)
 
 
 @cython.no_gc_clear

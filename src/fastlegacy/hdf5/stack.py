@@ -189,6 +189,13 @@ class Stack(Sequence[Frame]):
         """(path, size, mtime_ns, inode) of every HDF5 file behind the stack, as they were when it was opened."""
         return list(self._signature)
 
+    def source_signature(self, file: str) -> tuple[int, int, int] | None:
+        """(size, mtime_ns, inode) of one of the files as it is now; None where it is not there any more."""
+        try:
+            return _signature(self._context, file)[1:]
+        except SourceError:
+            return None
+
     @property
     def growing(self) -> bool:
         """Whether the files may be written to while the stack is open."""
