@@ -285,13 +285,49 @@ cdef extern from "splice.h" nogil:
     void fl_vfile_release(fl_vfile *)
     int64_t fl_vfile_read(const fl_vfile *, uint8_t *, size_t, int64_t, fl_error *)
 
+cdef extern from "names.h" nogil:
+    enum:
+        FL_LONGEST_NAME
+    ctypedef struct fl_series:
+        char *stem
+        char *ending
+        size_t stem_bytes, ending_bytes
+        int numbered, reverse, digits
+        int64_t first, count, size
+        int64_t *sizes
+        int64_t mtime_ns
+    ctypedef struct fl_listing:
+        char *path
+        int64_t epoch
+        uint64_t version
+        uint32_t seed
+        int n
+        fl_series *series
+    ctypedef struct fl_names:
+        pthread_mutex_t lock
+        const int64_t *epoch
+        int dirfd
+        uint32_t uid, gid, mode, block_bytes
+    ctypedef int (*fl_filler)(void *, const char *, const void *, int64_t)
+    void fl_crc_prepare()
+    int64_t fl_epoch(const fl_names *)
+    int64_t fl_series_index(const fl_series *, const char *, size_t)
+    fl_listing *fl_listing_take(fl_names *, const char *, size_t)
+    void fl_listing_leave(fl_names *, fl_listing *)
+    void fl_listing_enter(fl_names *, fl_listing *)
+    void fl_listing_free(fl_listing *)
+    void fl_names_free(fl_names *)
+    void fl_names_learn(fl_names *, const char *, int64_t, int64_t)
+    int fl_fill_one(fl_filler, void *, const char *, uint32_t, uint64_t)
+    int fl_fill_series(const fl_listing *, int, const int64_t *, int64_t, fl_filler, void *)
+
 cdef extern from "fuse_ops.h" nogil:
     enum:
         FL_NAME
         FL_ERRORS
     ctypedef struct fl_counters:
         uint64_t reads, read_bytes, read_ns, real_reads, real_read_bytes, writes, write_bytes, write_ns
-        uint64_t flushes, releases, opened, errors
+        uint64_t flushes, releases, opened, errors, attributes, attributes_ns
     ctypedef struct fl_failure:
         char *name
         int64_t at
@@ -323,6 +359,10 @@ cdef extern from "fuse_ops.h" nogil:
     void fl_fuse_write()
     void fl_fuse_flush()
     void fl_fuse_release()
+    void fl_fuse_getattr()
+    void fl_fuse_fgetattr()
+    ctypedef int (*fl_getattr_fn)(const char *, void *)
+    ctypedef int (*fl_fgetattr_fn)(const char *, void *, void *)
 
 cdef extern from *:
     """

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+from collections.abc import Iterable, Sequence
 from typing import Self, final
 
 from fastlegacy._view import PieceFile
@@ -6,6 +7,27 @@ from fastlegacy._view import PieceFile
 __test__: dict[str, str]
 
 def stat_bytes() -> int: ...
+
+@final
+class Names:
+    def __new__(
+        cls, dirfd: int, epoch: int, *, uid: int, gid: int, mode: int, block_bytes: int, keep: object = None
+    ) -> Self: ...
+    @property
+    def epoch(self) -> int: ...
+    def knows(self, path: str) -> bool: ...
+    def tell(
+        self,
+        path: str,
+        epoch: int,
+        version: int,
+        seed: int,
+        series: Sequence[tuple[str, str, bool, int, int, int, bool, int, int]],
+    ) -> None: ...
+    def learn(self, path: str, size: int, epoch: int) -> None: ...
+    def fill(
+        self, path: str, filler: int, buffer: int, entries: Iterable[tuple[str, int, int]], taken: Iterable[str]
+    ) -> bool: ...
 
 @final
 class Handles:
@@ -18,6 +40,9 @@ class Handles:
     def flush_address(self) -> int: ...
     @property
     def release_address(self) -> int: ...
+    def serve(self, names: Names | None) -> None: ...
+    @staticmethod
+    def attributes(getattr: int, fgetattr: int) -> tuple[int, int]: ...
     def open_virtual(self, file: PieceFile, name: str, version: int = 0) -> int: ...
     @property
     def sources(self) -> list[object]: ...

@@ -2,14 +2,15 @@
 # cython: auto_pickle=False, freethreading_compatible=True
 """What a mount needs of the kernels: handles on open files, and the C functions that serve them.
 
-C in ``csrc/fuse_ops.h``; how these modules are built up says ``_core.pyx``.
+C in ``csrc/fuse_ops.h`` and ``csrc/names.h``; how these modules are built up says ``_core.pyx``.
 """
 
+from array import array
 from threading import Lock
 
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, strdup
 
 from fastlegacy._c cimport *
 from fastlegacy._codec cimport exception
@@ -25,6 +26,24 @@ cdef extern from *:
     #define FL_ATOMIC_GET(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
     """
     int64_t FL_ATOMIC_GET(void *) noexcept nogil
+
+cdef extern from "fuse_ops.h":
+    """
+    static void fl_serve(fl_mount *mount, fl_names *names)
+    {
+        fl_served.names = names;
+        fl_served.mount = mount;
+    }
+    static void fl_fall_back(void *getattr, void *fgetattr)
+    {
+        fl_served.getattr = (fl_getattr_fn)getattr;
+        fl_served.fgetattr = (fl_fgetattr_fn)fgetattr;
+    }
+    """
+    void fl_serve(fl_mount *, fl_names *)
+    void fl_fall_back(void *, void *)
+
+fl_crc_prepare()
 
 
 def stat_bytes():
@@ -53,6 +72,151 @@ cdef class _Owner:
             free(self.owner)
 
 
+cdef class Names:
+    """What C may tell of virtual files without Python, for as long as a number stays the same. See ``csrc/names.h``.
+
+    Parameters
+    ----------
+    dirfd : int
+        Of the real folder; it stays the caller's.
+    epoch : address
+        Of 8 bytes: a number that grows before anybody relies on a change.
+    uid, gid, mode, block_bytes : int
+        Of every virtual file.
+    keep : object
+        What has to live as long.
+    """
+
+    cdef fl_names *names
+    cdef object keep
+
+    def __cinit__(self, int dirfd, uintptr_t epoch, *, uint32_t uid, uint32_t gid, uint32_t mode,
+                  uint32_t block_bytes, keep=None):
+        self.names = <fl_names *>calloc(1, sizeof(fl_names))
+        if self.names == NULL:
+            raise MemoryError
+        pthread_mutex_init(&self.names.lock, NULL)
+        self.names.dirfd, self.names.epoch = dirfd, <const int64_t *>epoch
+        self.names.uid, self.names.gid, self.names.mode, self.names.block_bytes = uid, gid, mode, block_bytes
+        self.keep = keep
+
+    def __dealloc__(self):
+        if self.names != NULL:
+            fl_names_free(self.names)
+
+    @property
+    def epoch(self):
+        """The number at this moment."""
+        return fl_epoch(self.names)
+
+    def knows(self, str path not None):
+        """Whether what was told of a folder still holds."""
+        cdef bytes raw = _raw(path)
+        cdef fl_listing *told = fl_listing_take(self.names, raw, len(raw))
+        if told == NULL:
+            return False
+        fl_listing_leave(self.names, told)
+        return True
+
+    def tell(self, str path not None, int64_t epoch, uint64_t version, uint32_t seed, series):
+        """Tell of all virtual files in a folder.
+
+        Parameters
+        ----------
+        path : str
+            Of the folder, ``"/"`` or ``"/a/b"``.
+        epoch, version : int
+            Both as they were before anything of this was looked for.
+        seed : int
+            CRC-32 of all that comes before the name, for inode numbers.
+        series : sequence of tuple
+            ``(stem, ending, numbered, digits, first, count, reverse, size, mtime_ns)``; ``size`` is -1 where files
+            differ: such sizes are told by :meth:`learn`.
+        """
+        cdef fl_listing *told = <fl_listing *>calloc(1, sizeof(fl_listing))
+        if told == NULL:
+            raise MemoryError
+        try:
+            told.path = strdup(_raw(path))
+            told.epoch, told.version, told.seed = epoch, version, seed
+            told.series = <fl_series *>calloc(len(series) + 1, sizeof(fl_series))
+            if told.path == NULL or told.series == NULL:
+                raise MemoryError
+            for row in series:
+                self._series(&told.series[told.n], row)
+                told.n += 1
+        except BaseException:
+            told.n += 1 if told.series != NULL else 0  # what was begun is freed too
+            fl_listing_free(told)
+            raise
+        fl_listing_enter(self.names, told)
+
+    cdef int _series(self, fl_series *s, row) except -1:
+        stem, ending, numbered, digits, first, count, reverse, size, mtime_ns = row
+        cdef bytes raw_stem = _raw(stem), raw_ending = _raw(ending)
+        if not 0 <= first <= first + count < 2 ** 62 or not 0 <= digits <= 20 or (not numbered and count > 1):
+            raise ValueError("impossible names")
+        s.stem_bytes, s.ending_bytes = len(raw_stem), len(raw_ending)
+        s.stem, s.ending = strdup(raw_stem), strdup(raw_ending)
+        s.numbered, s.digits, s.first, s.count, s.reverse = numbered, digits, first, count, reverse
+        s.size, s.mtime_ns = size, mtime_ns
+        if size < 0:
+            s.sizes = <int64_t *>calloc(count + 1, sizeof(int64_t))
+        if s.stem == NULL or s.ending == NULL or (size < 0 and s.sizes == NULL):
+            raise MemoryError
+        return 0
+
+    def learn(self, str path not None, int64_t size, int64_t epoch):
+        """Tell the size of one file, which was looked for when the number was ``epoch``."""
+        fl_names_learn(self.names, _raw(path), size, epoch)
+
+    def fill(self, str path not None, uintptr_t filler, uintptr_t buffer, entries, taken):
+        """List a folder by libfuse's own function: first some entries, then the virtual files. False if unknown.
+
+        Parameters
+        ----------
+        path : str
+        filler, buffer : int
+            Addresses that libfuse gave.
+        entries : sequence of (str, int, int)
+            Name, type and inode number of what comes first.
+        taken : set of str
+            Names of virtual files that are not shown.
+        """
+        cdef bytes raw = _raw(path)
+        cdef fl_listing *told = fl_listing_take(self.names, raw, len(raw))
+        cdef const int64_t[::1] without
+        cdef int64_t n
+        cdef int number, full = 0
+        if told == NULL:
+            return False
+        try:
+            for name, kind, inode in entries:
+                raw = _raw(name)
+                if fl_fill_one(<fl_filler>filler, <void *>buffer, raw, kind, inode):
+                    return True
+            for number in range(told.n):
+                indices = self._indices(&told.series[number], taken)
+                without, n = indices, len(indices) - 1
+                with nogil:
+                    full = fl_fill_series(told, number, &without[0], n, <fl_filler>filler, <void *>buffer)
+                if full:
+                    break
+        finally:
+            fl_listing_leave(self.names, told)
+        return True
+
+    cdef _indices(self, fl_series *s, taken):
+        """Those of a series that have these names, in order, and one number more."""
+        found = []
+        for name in taken:
+            raw = _raw(name)
+            index = fl_series_index(s, raw, len(raw))
+            if index >= 0:
+                found.append(index)
+        return array("q", [*sorted(found), 0])
+
+
 cdef class Handles:
     """The open files of a mount, and the C functions that serve them.
 
@@ -63,6 +227,7 @@ cdef class Handles:
     cdef fl_mount *mount
     cdef dict owners
     cdef object guard
+    cdef Names names
     cdef uint64_t swept
 
     def __cinit__(self):
@@ -94,6 +259,19 @@ cdef class Handles:
     @property
     def release_address(self):
         return <size_t>&fl_fuse_release
+
+    def serve(self, Names names):
+        """Let the functions that tell attributes answer from what ``names`` is told; None: let Python answer all."""
+        self.names = names
+        fl_serve(NULL, NULL)
+        if names is not None:
+            fl_serve(self.mount, names.names)
+
+    @staticmethod
+    def attributes(uintptr_t getattr, uintptr_t fgetattr):
+        """The addresses of libfuse's ``getattr`` and ``fgetattr``, given those of Python's for the rest."""
+        fl_fall_back(<void *>getattr, <void *>fgetattr)
+        return <size_t>&fl_fuse_getattr, <size_t>&fl_fuse_fgetattr
 
     cdef fl_handle *_new(self, bytes name) except NULL:
         cdef fl_handle *h = <fl_handle *>calloc(1, sizeof(fl_handle) + len(name) + 1)
@@ -190,6 +368,7 @@ cdef class Handles:
             "real_reads": c.real_reads, "real_read_bytes": c.real_read_bytes,
             "writes": c.writes, "write_bytes": c.write_bytes, "write_seconds": c.write_ns * 1e-9,
             "flushes": c.flushes, "opened": c.opened, "releases": c.releases, "errors": c.errors,
+            "attributes": c.attributes, "attributes_seconds": c.attributes_ns * 1e-9,
         }
 
     def take_errors(self):

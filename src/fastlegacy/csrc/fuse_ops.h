@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The operations of a mount that carry bytes, as libfuse 2 calls them: no Python, no GIL.
+ * The operations of a mount that carry bytes or tell attributes, as libfuse 2 calls them: no Python, no GIL.
  *
  * `fi->fh` is the address of an fl_handle, made by Python's `open`. libfuse sends RELEASE only after the last READ of
  * an open file, so a handle is never used after it was freed.
@@ -11,6 +11,7 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include "names.h"
 #include "splice.h"
 
 /* struct fuse_file_info of libfuse 2.9: only `fh` matters here. */
@@ -31,7 +32,7 @@ _Static_assert(sizeof(void *) != 8 || offsetof(struct fl_fuse_file_info, fh) == 
 
 typedef struct {
     uint64_t reads, read_bytes, read_ns, real_reads, real_read_bytes, writes, write_bytes, write_ns;
-    uint64_t flushes, releases, opened, errors;
+    uint64_t flushes, releases, opened, errors, attributes, attributes_ns;
 } fl_counters;
 
 typedef struct {
@@ -182,6 +183,17 @@ static int fl_is_settled(fl_mount *m, const char *name, uint64_t number)
     return settled;
 }
 
+/* 1 if somebody has a file of this name open since before a version. */
+static int fl_has_older(fl_mount *m, const char *name, uint64_t version)
+{
+    int found = 0;
+    pthread_mutex_lock(&m->lock);
+    for (fl_handle *h = *fl_chain(m, name); h && !found; h = h->next)
+        found = h->version < version && !strcmp(h->name, name);
+    pthread_mutex_unlock(&m->lock);
+    return found;
+}
+
 /* ---- the functions that libfuse calls */
 
 static int fl_fuse_read(const char *path, char *buf, size_t size, off_t at, struct fl_fuse_file_info *fi)
@@ -270,6 +282,52 @@ static void fl_handle_free(fl_handle *h)
     }
     free(h);
     __atomic_fetch_add(&m->counters.releases, 1, __ATOMIC_RELEASE);
+}
+
+/* ---- attributes: answered from what Python has told, and else by Python */
+
+typedef int (*fl_getattr_fn)(const char *path, struct stat *out);
+typedef int (*fl_fgetattr_fn)(const char *path, struct stat *out, struct fl_fuse_file_info *fi);
+
+/* The mount of this process. There is one: libfuse 2 itself can serve no more. `getattr` comes without a handle. */
+static struct {
+    fl_mount *mount;
+    fl_names *names;
+    fl_getattr_fn getattr; /* Python's */
+    fl_fgetattr_fn fgetattr;
+} fl_served;
+
+static int fl_counted(fl_mount *m, uint64_t start, int result)
+{
+    __atomic_fetch_add(&m->counters.attributes, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&m->counters.attributes_ns, fl_now_ns() - start, __ATOMIC_RELAXED);
+    return result;
+}
+
+static int fl_fuse_getattr(const char *path, struct stat *out)
+{
+    uint64_t start = fl_now_ns(), version;
+    fl_mount *m = fl_served.mount;
+    /* who reads by an old handle is told by Python when the kernel hears of another size */
+    if (m && fl_names_stat(fl_served.names, path, out, &version) && !fl_has_older(m, path, version))
+        return fl_counted(m, start, 0);
+    return fl_served.getattr(path, out);
+}
+
+static int fl_fuse_fgetattr(const char *path, struct stat *out, struct fl_fuse_file_info *fi)
+{
+    uint64_t start = fl_now_ns();
+    fl_mount *m = fl_served.mount;
+    fl_handle *h = fi ? (fl_handle *)(uintptr_t)fi->fh : NULL;
+    if (!h)
+        return fl_served.fgetattr(path, out, fi);
+    if (!h->file)
+        return fl_counted(h->mount, start, fstat(h->fd, out) ? -errno : 0);
+    if (__atomic_load_n(&h->stale, __ATOMIC_ACQUIRE))
+        return fl_counted(h->mount, start, -ESTALE);
+    if (m && fl_names_fstat(fl_served.names, h->name, h->file->size, out))
+        return fl_counted(m, start, 0);
+    return fl_served.fgetattr(path, out, fi);
 }
 
 static int fl_fuse_release(const char *path, struct fl_fuse_file_info *fi)

@@ -133,9 +133,8 @@ class Recipe:
         FastlegacyError
             If it cannot be seen so, or the mask cannot be read.
         """
-        return View(
-            stack, mask=mask_classes(self.mask, stack), orientation=self.orientation, binning=self.binning, policy=self.policy
-        )
+        mask = mask_classes(self.mask, stack)
+        return View(stack, mask=mask, orientation=self.orientation, binning=self.binning, policy=self.policy)
 
     def tree(
         self,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from fastlegacy.errors import UrlError
 from fastlegacy.faces.geometry_text import geometry_rows
+from fastlegacy.index.epoch import EPOCH
 from fastlegacy.index.folder import Folder
 
 __all__ = ["MOST_TOLD", "Row", "Shown", "is_below"]
@@ -29,10 +30,30 @@ class Shown:
     """
 
     def __init__(self, root: Folder, label: str) -> None:
-        self.root = root
+        self._root = root
+        self._version = 0
         self.label = label
-        self.version = 0
         self.follows = False
+
+    @property
+    def root(self) -> Folder:
+        """What is shown."""
+        return self._root
+
+    @root.setter
+    def root(self, root: Folder) -> None:
+        self._root = root
+        EPOCH.advance()
+
+    @property
+    def version(self) -> int:
+        """Grows with each change of any header."""
+        return self._version
+
+    @version.setter
+    def version(self, version: int) -> None:
+        self._version = version
+        EPOCH.advance()
 
     def redirect(self, prefix: str, replacement: str) -> None:
         """Read files below a folder by another path to it from now on: a mount is about to cover it."""

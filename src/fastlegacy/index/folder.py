@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 from fastlegacy.errors import FastlegacyError, UrlError
+from fastlegacy.index.epoch import EPOCH
 from fastlegacy.index.tree import Tree, VirtualFile
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ class Slot:
         with self._lock:
             tree, self._tree = self._tree, None
         if tree is not None:
+            EPOCH.advance()
             tree.close()
             if self._gone is not None:
                 self._gone()
@@ -171,12 +173,15 @@ class Slot:
     def _made(self, before: Tree | None) -> Tree:
         if self._failed is not None and time.monotonic() < self._failed[0]:
             raise self._failed[1].with_traceback(None)  # else it grows by each that raises it
+        had = self._tree is not None
         try:
             self._tree = self._make(before)
         except FastlegacyError as error:
             self._failed = time.monotonic() + _ERROR_HOLDS_S, error
             raise
         self._failed = None
+        if had:
+            EPOCH.advance()
         return self._tree
 
 

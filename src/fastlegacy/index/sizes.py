@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from fastlegacy.index.ahead import Ahead
 from fastlegacy.index.crew import Crew
+from fastlegacy.index.epoch import EPOCH
 from fastlegacy.index.sidecar import COLUMNS, Rows, SideFile
 from fastlegacy.pixels import Coded
 
@@ -139,6 +140,8 @@ class Sizes:
             before = self._loaded().put(frame, news)
             is_contradiction = before not in (None, news) and not self._contradicted
             self._contradicted |= is_contradiction
+        if before not in (None, news):
+            EPOCH.advance()
         if is_contradiction:
             _log.warning(
                 "frame %d of %s is not what was measured before: an HDF5 file has changed since; "

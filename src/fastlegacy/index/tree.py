@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -235,6 +236,16 @@ class Tree(Mapping[str, "VirtualFile"]):
     def mtime_ns(self) -> int:
         """Newest time of a file in it."""
         return max(self.facts.mtime_ns, self.changed_ns)
+
+    @property
+    def is_whole(self) -> bool:
+        """All files are there that the names tell of, and the frames' files are all of one time."""
+        return self._live is None
+
+    @property
+    def extras(self) -> Mapping[str, bytes]:
+        """The small files beside those of the frames."""
+        return MappingProxyType(self._extras)
 
     @property
     def is_encoded(self) -> bool:

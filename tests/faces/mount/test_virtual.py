@@ -36,8 +36,8 @@ def test_what_is_not_there(entries: VirtualEntries, path: str) -> None:
 
 
 def test_names_are_in_the_root_only(entries: VirtualEntries, served: ModuleType) -> None:
-    assert len(list(entries.entries("/"))) == served.FRAMES
-    assert not list(entries.entries("/sub"))
+    assert len(list(entries.files("/"))) == served.FRAMES
+    assert not [*entries.files("/sub"), *entries.folders("/sub")]
 
 
 def test_a_file_is_made_only_to_be_opened(
@@ -70,7 +70,7 @@ def test_inode_numbers_of_folders(served: ModuleType) -> None:
     assert flat.inode("/data0001.img") == entries.inode("/data0001.img"), "what is shown beside it does not matter"
     paths = ["/img", "/deep", "/deep/pix"]
     for folder in paths:
-        found = {name: inode for name, _, inode in entries.entries(folder)}
+        found = {name: inode for name, _, inode in (*entries.folders(folder), *entries.files(folder))}
         assert found == {name: entries.inode(f"{folder}/{name}") for name in found}
         assert found
     numbers = [entries.inode(path) for path in [*paths, *(f"/img/{name}" for name in served.make_tree())]]
@@ -87,6 +87,6 @@ def test_folders_have_no_file_attributes_and_files_no_folder_attributes(served: 
     for path in ("/img/data0001.img", "/nothing", "/img/nothing", "/img/"):
         assert not entries.is_folder(path)
         assert entries.folder_attributes(path) is None
-        assert not list(entries.entries(path))
+        assert not [*entries.files(path), *entries.folders(path)]
         assert entries.folders_in(path) == 0
     assert [entries.folders_in(path) for path in ("/", "/img", "/deep")] == [2, 0, 1]

@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -23,6 +23,9 @@ __all__ = ["StandardError", "check_device", "load", "names_codec", "option", "se
 _CODEC = "fastlegacy_names"
 _LIBRARY = "libfuse.so.2"
 _MISSING_SLOTS = ("poll", "write_buf", "read_buf", "flock", "fallocate")  # libfuse 2.9 has them, refuse 0.0.4 not
+Attributes = Callable[[int, int], tuple[int, int]]
+"""Addresses of ``getattr`` and ``fgetattr`` in Python -> those of the C functions that go before them."""
+
 _INSTALL = "install the system package libfuse2 (libfuse2t64 on Debian 13 and Ubuntu 24.04): apt install libfuse2"
 
 
@@ -109,21 +112,54 @@ def names_codec() -> Iterator[str]:
 
 
 @contextmanager
-def _native_table(high: ModuleType, native: Iterable[str]) -> Iterator[None]:
+def _native_table(high: ModuleType, native: Iterable[str], attributes: Attributes | None = None) -> Iterator[None]:
     """Let slots of libfuse's table be plain addresses, and give the table the slots that refuse does not know.
 
     refuse wraps a slot in Python only if its type has ``argtypes``; anything else is stored as it is. libfuse copies
-    the table when it mounts.
+    the table when it mounts. ``attributes`` puts C functions before Python's ``getattr`` and ``fgetattr``.
     """
+    pythons: dict[str, Any] = {}  # they have to live as long as the mount, which the table does not see to
+
+    def put(table: Any, name: str, value: Any) -> None:
+        ctypes.Structure.__setattr__(table, name, value)
+        if attributes is None or name not in ("getattr", "fgetattr"):
+            return
+        pythons[name] = value
+        if len(pythons) == 2:
+            natives = attributes(_address(pythons["getattr"]), _address(pythons["fgetattr"]))
+            for slot, address in zip(("getattr", "fgetattr"), natives, strict=True):
+                ctypes.Structure.__setattr__(table, slot, type(pythons[slot])(address))
+
     original = high.fuse_operations
     slots = [(entry[0], ctypes.c_void_p) if entry[0] in native else entry for entry in original._fields_]
     known = {entry[0] for entry in slots}
     slots += [(name, ctypes.c_void_p) for name in _MISSING_SLOTS if name not in known]
-    high.fuse_operations = type("fuse_operations", (ctypes.Structure,), {"_fields_": slots})  # type: ignore[attr-defined]
+    methods = {"_fields_": slots, "__setattr__": put}
+    high.fuse_operations = type("fuse_operations", (ctypes.Structure,), methods)  # type: ignore[attr-defined]
     try:
         yield
     finally:
         high.fuse_operations = original  # type: ignore[attr-defined]
+
+
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def _listing(high: ModuleType) -> Any:
+    """Return refuse's class with a ``readdir`` that lets C fill libfuse's buffer."""
+
+    class Fuse(high.FUSE):  # type: ignore[misc, name-defined]
+        def readdir(self, _path: Any, buffer: int, filler: Any, _offset: int, info: Any) -> int:
+            found = self.operations("readdir", None, info.contents.fh, (_address(filler), buffer))
+            for name, attributes, offset in found:
+                status = high.c_stat()
+                high.set_st_attrs(status, attributes, use_ns=True)
+                if filler(buffer, name.encode(self.encoding), status, offset):
+                    break
+            return 0
+
+    return Fuse
 
 
 @contextmanager
@@ -210,5 +246,6 @@ def serve(high: ModuleType, operations: Any, folder: str, options: Iterable[str]
     for text in options:
         name, equals, value = text.partition("=")
         keywords[name] = value if equals else True
-    with _native_table(high, native), _whole_stat(high), names_codec() as codec:
-        high.FUSE(operations, folder, raw_fi=True, encoding=codec, foreground=True, **keywords)
+    attributes = getattr(operations, "native_attributes", None)
+    with _native_table(high, native, attributes), _whole_stat(high), names_codec() as codec:
+        _listing(high)(operations, folder, raw_fi=True, encoding=codec, foreground=True, **keywords)

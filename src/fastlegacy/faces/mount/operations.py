@@ -12,16 +12,18 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastlegacy.errors import FastlegacyError, LayoutError
+from fastlegacy.faces.mount.native import NativeNames
 from fastlegacy.faces.mount.overlay import Overlay
 from fastlegacy.faces.mount.pages import KernelPages, Use
 from fastlegacy.faces.mount.real import Attributes, Caller, attributes_of, failure
 from fastlegacy.faces.mount.statistics import Counters
+from fastlegacy.faces.mount.virtual import Entry
 
 if TYPE_CHECKING:
     from fastlegacy._serve import Handles
@@ -72,6 +74,8 @@ class Operations:
         before and after that.
     remembered_s : float
         How long the kernel keeps attributes and names (the options ``attr_timeout`` and ``entry_timeout``), seconds.
+    names : NativeNames, optional
+        Lets C answer what it can without Python.
     """
 
     use_ns = True
@@ -91,7 +95,10 @@ class Operations:
         on_init: Callable[[], None],
         version: Callable[[], int] = lambda: 0,
         remembered_s: float = 1.0,
+        names: NativeNames | None = None,
     ) -> None:
+        self._names = names
+        self.native_attributes = None if names is None else handles.attributes
         self._overlay = overlay
         self._handles = handles
         self._context = caller
@@ -175,7 +182,10 @@ class Operations:
             if stat.S_ISREG(found["st_mode"]):
                 self._pages.tell_size(path, version, found["st_size"])
             if self._pages.version() == version:
-                return found
+                break
+        if self._names is not None:
+            self._names.tell(path.rpartition("/")[0] or "/", self._pages.version)
+        return found
 
     def _access(self, path: str, mode: int) -> None:
         self._overlay.check_access(path, mode)
@@ -194,17 +204,31 @@ class Operations:
         self._folders[handle] = _OpenFolder(path, self._overlay.open_folder(path))
         return handle
 
-    def readdir(self, _path: str | None, handle: int) -> list[DirectoryEntry]:
-        """All entries of a folder, with what readdir(3) tells of each: name, type, inode number."""
+    def readdir(self, _path: str | None, handle: int, into: tuple[int, int] | None = None) -> list[DirectoryEntry]:
+        """All entries of a folder, with what readdir(3) tells of each: name, type, inode number.
+
+        Parameters
+        ----------
+        handle : int
+        into : (int, int), optional
+            Addresses of libfuse's function that takes entries, and of its buffer. Where C knows the files of the
+            folder, it lists them there, and the list is empty.
+        """
+        folder = self._listed(handle)
+        if self._names is not None and into is not None:
+            self._names.tell(folder.path, self._pages.version, make=True)
+            seen: set[str] = set()
+            entries = list(_with_dots(self._overlay.entries_but_files(folder.fd, folder.path, seen)))
+            if self._names.names.fill(folder.path, *into, entries, seen):
+                return []
+        found = self._overlay.entries(folder.fd, folder.path)
+        return [(name, {"st_mode": kind, "st_ino": inode}, 0) for name, kind, inode in _with_dots(found)]
+
+    def _listed(self, handle: int) -> _OpenFolder:
         folder = self._folders[handle]
         if folder.fd is None:  # somebody may have put something into it meanwhile
             folder.fd = self._overlay.open_folder(folder.path)
-        entries: list[DirectoryEntry] = [
-            (name, {"st_mode": kind, "st_ino": inode}, 0)
-            for name, kind, inode in self._overlay.entries(folder.fd, folder.path)
-        ]
-        entries.insert(1, ("..", {"st_mode": stat.S_IFDIR}, 0))
-        return entries
+        return folder
 
     def releasedir(self, _path: str | None, handle: int) -> None:
         """Close a folder."""
@@ -308,6 +332,12 @@ class Operations:
         """Set the times."""
         now = time.time_ns()
         self._overlay.set_times(path, *((now, now) if times is None else times))
+
+
+def _with_dots(entries: Iterator[Entry]) -> Iterator[Entry]:
+    yield next(entries)
+    yield "..", stat.S_IFDIR, 0
+    yield from entries
 
 
 def _given(path: str | None) -> str:

@@ -145,9 +145,24 @@ class Overlay:
 
     def entries(self, fd: int | None, path: str) -> Iterator[Entry]:
         """Iterate over ``.`` and the entries of an open folder, each name once."""
+        seen: set[str] = set()
+        yield from self.entries_but_files(fd, path, seen)
+        for entry in self._virtual.files(path):
+            if entry[0] not in seen:
+                yield entry
+
+    def entries_but_files(self, fd: int | None, path: str, seen: set[str]) -> Iterator[Entry]:
+        """Iterate over what :meth:`entries` does, but for virtual files.
+
+        Parameters
+        ----------
+        fd, path : int or None, str
+            From :meth:`open_folder`.
+        seen : set of str
+            To be filled with the names of all real entries: they hide virtual files.
+        """
         is_virtual = path != "/" and self._virtual.is_folder(path)
         yield ".", stat.S_IFDIR, self._virtual.inode(path) if is_virtual or fd is None else os.fstat(fd).st_ino
-        seen = set()
         for name, kind, inode in () if fd is None else self._real_entries(fd):
             seen.add(name)
             if name.startswith(_HIDDEN):
@@ -155,7 +170,7 @@ class Overlay:
             child = f"{path.rstrip('/')}/{name}"
             is_merged = kind == stat.S_IFDIR and self._virtual.is_folder(child)
             yield name, kind, self._virtual.inode(child) if is_merged else inode
-        for entry in self._virtual.entries(path):
+        for entry in self._virtual.folders(path):
             if entry[0] not in seen:
                 yield entry
 

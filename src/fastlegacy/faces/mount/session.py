@@ -21,6 +21,7 @@ from fastlegacy.faces.mount.control import Control
 from fastlegacy.faces.mount.covered import covered
 from fastlegacy.faces.mount.inside import About, with_inside
 from fastlegacy.faces.mount.logbook import kept_log
+from fastlegacy.faces.mount.native import NativeNames
 from fastlegacy.faces.mount.operations import Operations
 from fastlegacy.faces.mount.options import mount_options, parsed, remembered_s
 from fastlegacy.faces.mount.overlay import Overlay
@@ -149,6 +150,8 @@ class _Server:
         virtual = VirtualEntries(root, label=shown.label, uid=os.geteuid(), gid=os.getegid())
         real = RealFolder(dirfd, give_away=os.geteuid() == 0)
         overlay = Overlay(real, virtual, new_file_mode=0o666 & ~umask)
+        names = NativeNames(virtual, dirfd)
+        self._handles.serve(names.names)
         self._operations = Operations(
             overlay,
             self._handles,
@@ -157,6 +160,7 @@ class _Server:
             on_init=self._on_init,
             version=lambda: shown.version,
             remembered_s=kept_s,
+            names=names,
         )
 
     def _on_init(self) -> None:

@@ -49,10 +49,17 @@ def summary(counters: Counters, native: Mapping[str, int | float], served_s: flo
     dict
         ``seconds``; ``errors``, the reads that failed; and ``operations``, the longest first: for each of them
         ``calls`` and ``seconds``, and where bytes are moved also ``bytes`` and ``megabytes_per_second`` (10**6 bytes
-        by the seconds spent in the calls).
+        by the seconds spent in the calls). Of ``getattr`` also ``python_calls``, those that C could not answer.
     """
     reads, read_bytes = native["reads"] + native["real_reads"], native["read_bytes"] + native["real_read_bytes"]
-    operations = counters.operations() | {
+    operations = counters.operations()
+    told = operations.pop("getattr", {"calls": 0, "seconds": 0.0})
+    operations |= {
+        "getattr": {
+            "calls": told["calls"] + native["attributes"],
+            "seconds": told["seconds"] + native["attributes_seconds"],
+            "python_calls": told["calls"],
+        },
         "read": _with_bytes(reads, native["read_seconds"], read_bytes),
         "write": _with_bytes(native["writes"], native["write_seconds"], native["write_bytes"]),
         "flush": {"calls": native["flushes"], "seconds": 0.0},

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from fastlegacy.faces.mount.real import Attributes
+from fastlegacy.index.epoch import EPOCH
 from fastlegacy.index.folder import Folder
 from fastlegacy.index.tree import Tree
 
@@ -37,6 +38,13 @@ class VirtualEntries:
         What it is made from; inode numbers depend on it and on the path alone.
     uid, gid : int
         Owner of all files.
+
+    Attributes
+    ----------
+    common : dict
+        What the attributes of all files have in common.
+    on_size : callable, optional
+        Is told (path, size, epoch before it was looked for) of each file whose size was asked for.
     """
 
     def __init__(self, root: Tree | Folder | Callable[[], Folder], *, label: str, uid: int, gid: int) -> None:
@@ -46,7 +54,8 @@ class VirtualEntries:
         else:
             self._shown = root
         self._seed = zlib.crc32(_bytes(label))
-        self._common: Attributes = {
+        self.on_size: Callable[[str, int, int], None] | None = None
+        self.common: Attributes = {
             "st_mode": stat.S_IFREG | 0o444,
             "st_nlink": 1,
             "st_uid": uid,
@@ -75,13 +84,17 @@ class VirtualEntries:
         DecodeError, SourceError
             If the size depends on pixels, and they cannot be read.
         """
+        epoch = EPOCH.now
         found = self._root.find(path[1:])
         if found is None:
             return None
         tree, name = found
-        size = tree.size_of(name) if size is None else size
+        if size is None:
+            size = tree.size_of(name)
+            if self.on_size is not None:
+                self.on_size(path, size, epoch)
         sizes: Attributes = {"st_ino": self.inode(path), "st_size": size, "st_blocks": -(-size // 512)}
-        return self._common | sizes | _times(tree.mtime_ns_of(tree.index_of(name)))
+        return self.common | sizes | _times(tree.mtime_ns_of(tree.index_of(name)))
 
     # ---- folders
 
@@ -103,16 +116,32 @@ class VirtualEntries:
         facts: Attributes = {"st_mode": stat.S_IFDIR, "st_nlink": links, "st_ino": self.inode(path), "st_size": 0}
         return facts | {"st_blocks": 0, "st_blksize": _BLOCK_BYTES} | _times(found.mtime_ns)
 
-    def entries(self, path: str) -> Iterator[Entry]:
-        """Iterate over the virtual entries of a folder, whatever it is."""
+    def folders(self, path: str) -> Iterator[Entry]:
+        """Iterate over the virtual folders in a folder, whatever it is."""
         found = self._root.folder(path[1:])
-        if found is None:
-            return
-        seed = self._crc32(path if path == "/" else f"{path}/")
-        for name in found.children:
+        seed = self.inode_seed(path)
+        for name in () if found is None else found.children:
             yield name, stat.S_IFDIR, zlib.crc32(_bytes(name), seed) or 1
-        for name in found.files:
+
+    def files(self, path: str) -> Iterator[Entry]:
+        """Iterate over the virtual files in a folder, whatever it is."""
+        found = self._root.folder(path[1:])
+        seed = self.inode_seed(path)
+        for name in () if found is None else found.files:
             yield name, stat.S_IFREG, zlib.crc32(_bytes(name), seed) or 1
+
+    def make_trees(self, path: str) -> None:
+        """Make all trees of the files in a folder."""
+        found = self._root.folder(path[1:])
+        for slot in () if found is None else found.slots:
+            slot.found()
+
+    def trees_now(self, path: str) -> list[Tree] | None:
+        """Trees of the files in a folder, if there is one and all of its trees were made; else None."""
+        found = self._root.folder(path[1:])
+        trees = [slot.now for slot in found.slots] if found is not None else [None]
+        made = [tree for tree in trees if tree is not None]
+        return made if len(made) == len(trees) else None
 
     # ---- both
 
@@ -121,6 +150,10 @@ class VirtualEntries:
         # 32 bits: with a larger number stat() of a 32-bit program fails (EOVERFLOW), and old programs are what this
         # is for. Paths that differ in no more than four neighbouring digits never share a number.
         return self._crc32(path) or 1
+
+    def inode_seed(self, folder: str) -> int:
+        """CRC-32 of all that comes before the name of an entry of a folder."""
+        return self._crc32(folder if folder == "/" else f"{folder}/")
 
     def _crc32(self, path: str) -> int:
         return zlib.crc32(_bytes(path[1:]), self._seed)

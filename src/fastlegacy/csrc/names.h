@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What Python has told of the virtual files of some folders, so that `stat` and listings need no Python.
+ *
+ * A listing holds for one state of all that is shown: `epoch` is a number that grows before anybody may rely on a
+ * change. Who has taken a listing and still sees its epoch afterwards has given the answer that Python would have given
+ * at some moment in between. Whatever is not certain here is left to Python: names that are not known, folders, errors,
+ * sizes that were not measured yet.
+ */
+#ifndef FL_NAMES_H
+#define FL_NAMES_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FL_LISTINGS 256 /* folders that are known at a time, in as many places of a table */
+#define FL_LONGEST_NAME 255
+
+/* Files whose names differ in their number: stem, digits, ending. Or one file, by its name. */
+typedef struct {
+    char *stem, *ending;
+    size_t stem_bytes, ending_bytes;
+    int numbered, reverse;
+    int digits;
+    int64_t first, count;
+    int64_t size;      /* of each file; -1: see `sizes` */
+    int64_t *sizes;    /* by index: one more than the size, 0: not known; written with __atomic */
+    int64_t mtime_ns;
+} fl_series;
+
+typedef struct {
+    char *path;        /* of the folder, "/" or "/a/b" */
+    int users;         /* written with the table's lock held; the table itself is one */
+    int64_t epoch;
+    uint64_t version;  /* of all headers */
+    uint32_t seed;     /* of the inode numbers of what is in it */
+    int n, room;
+    fl_series *series; /* the first that has a name counts */
+} fl_listing;
+
+typedef struct {
+    pthread_mutex_t lock; /* of the table */
+    fl_listing *listings[FL_LISTINGS];
+    const int64_t *epoch; /* read with __atomic */
+    int dirfd;            /* of the real folder */
+    uint32_t uid, gid, mode, block_bytes;
+} fl_names;
+
+/* ---- inode numbers: CRC-32 as in zlib */
+
+static uint32_t fl_crc_table[256];
+
+static void fl_crc_prepare(void)
+{
+    for (uint32_t i = 0; i < 256; i++) {
+        uint32_t c = i;
+        for (int k = 0; k < 8; k++)
+            c = c & 1 ? 0xEDB88320u ^ c >> 1 : c >> 1;
+        fl_crc_table[i] = c;
+    }
+}
+
+static inline uint32_t fl_crc(uint32_t crc, const char *text, size_t n)
+{
+    crc = ~crc;
+    for (size_t i = 0; i < n; i++)
+        crc = fl_crc_table[(crc ^ (uint8_t)text[i]) & 255] ^ crc >> 8;
+    return ~crc;
+}
+
+static inline uint64_t fl_inode(uint32_t seed, const char *name, size_t n)
+{
+    uint32_t crc = fl_crc(seed, name, n);
+    return crc ? crc : 1;
+}
+
+/* ---- names */
+
+/* Index of the file of this name, -1 if there is none. */
+static int64_t fl_series_index(const fl_series *s, const char *name, size_t n)
+{
+    if (s->count <= 0 || n < s->stem_bytes + s->ending_bytes || memcmp(name, s->stem, s->stem_bytes) ||
+        memcmp(name + n - s->ending_bytes, s->ending, s->ending_bytes))
+        return -1;
+    const char *number = name + s->stem_bytes;
+    size_t digits = n - s->stem_bytes - s->ending_bytes;
+    if (!s->numbered)
+        return digits ? -1 : 0;
+    if (digits < (size_t)s->digits || (digits > (size_t)s->digits && number[0] == '0'))
+        return -1;
+    int64_t value = 0;
+    for (size_t i = 0; i < digits; i++) {
+        if (number[i] < '0' || number[i] > '9' || value > (INT64_MAX - 9) / 10)
+            return -1;
+        value = 10 * value + (number[i] - '0');
+    }
+    if (value < s->first || value - s->first >= s->count)
+        return -1;
+    return s->reverse ? s->count - 1 - (value - s->first) : value - s->first;
+}
+
+/* The name of a file (OUT: at least FL_LONGEST_NAME + 1 bytes); returns its length, 0 if it would be too long. */
+static size_t fl_series_name(const fl_series *s, int64_t index, char *out)
+{
+    char digits[24];
+    int n = 0;
+    if (s->numbered) {
+        uint64_t value = (uint64_t)(s->first + (s->reverse ? s->count - 1 - index : index));
+        do {
+            digits[n++] = (char)('0' + value % 10);
+        } while (value /= 10);
+        while (n < s->digits && n < (int)sizeof digits)
+            digits[n++] = '0';
+    }
+    size_t length = s->stem_bytes + (size_t)n + s->ending_bytes;
+    if (length > FL_LONGEST_NAME)
+        return 0;
+    memcpy(out, s->stem, s->stem_bytes);
+    for (int i = 0; i < n; i++)
+        out[s->stem_bytes + (size_t)i] = digits[n - 1 - i];
+    memcpy(out + s->stem_bytes + n, s->ending, s->ending_bytes);
+    out[length] = '\0';
+    return length;
+}
+
+static const fl_series *fl_listing_find(const fl_listing *l, const char *name, size_t n, int64_t *index)
+{
+    for (int i = 0; i < l->n; i++)
+        if ((*index = fl_series_index(&l->series[i], name, n)) >= 0)
+            return &l->series[i];
+    return NULL;
+}
+
+static int64_t fl_series_size(const fl_series *s, int64_t index)
+{
+    return s->size >= 0 || !s->sizes ? s->size : __atomic_load_n(&s->sizes[index], __ATOMIC_ACQUIRE) - 1;
+}
+
+/* ---- the table */
+
+static void fl_listing_free(fl_listing *l)
+{
+    for (int i = 0; i < l->n; i++) {
+        free(l->series[i].stem);
+        free(l->series[i].ending);
+        free(l->series[i].sizes);
+    }
+    free(l->series);
+    free(l->path);
+    free(l);
+}
+
+static inline int64_t fl_epoch(const fl_names *t)
+{
+    return __atomic_load_n(t->epoch, __ATOMIC_ACQUIRE);
+}
+
+static fl_listing **fl_listing_place(fl_names *t, const char *path, size_t n)
+{
+    return &t->listings[fl_crc(0, path, n) % FL_LISTINGS];
+}
+
+static void fl_listing_leave(fl_names *t, fl_listing *l)
+{
+    pthread_mutex_lock(&t->lock);
+    int users = --l->users;
+    pthread_mutex_unlock(&t->lock);
+    if (!users)
+        fl_listing_free(l);
+}
+
+/* What is known of the folder whose path has n bytes, held until fl_listing_leave; NULL where nothing holds any more. */
+static fl_listing *fl_listing_take(fl_names *t, const char *path, size_t n)
+{
+    pthread_mutex_lock(&t->lock);
+    fl_listing *l = *fl_listing_place(t, path, n);
+    if (l && l->epoch == fl_epoch(t) && strlen(l->path) == n && !memcmp(l->path, path, n))
+        l->users++;
+    else
+        l = NULL;
+    pthread_mutex_unlock(&t->lock);
+    return l;
+}
+
+/* Take a listing into the table, which owns it from now on. */
+static void fl_listing_enter(fl_names *t, fl_listing *l)
+{
+    fl_listing **place = fl_listing_place(t, l->path, strlen(l->path)), *before;
+    l->users = 1;
+    pthread_mutex_lock(&t->lock);
+    before = *place;
+    *place = l;
+    pthread_mutex_unlock(&t->lock);
+    if (before)
+        fl_listing_leave(t, before);
+}
+
+static void fl_names_free(fl_names *t)
+{
+    for (int i = 0; i < FL_LISTINGS; i++)
+        if (t->listings[i])
+            fl_listing_leave(t, t->listings[i]);
+    pthread_mutex_destroy(&t->lock);
+    free(t);
+}
+
+/* ---- attributes */
+
+/* The last name in a path, and OUT: how many bytes the path of its folder has. NULL where Python should look at it. */
+static const char *fl_split(const char *path, size_t *folder)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    if (!slash || path[0] != '/' || !slash[1] || !strcmp(slash, "/.") || !strcmp(slash, "/.."))
+        return NULL;
+    *folder = slash == path ? 1 : (size_t)(slash - path);
+    return slash + 1;
+}
+
+/* The attributes of a real entry (OUT), links not followed anywhere on the way. 0 or an errno. */
+static int fl_real_stat(int dirfd, const char *path, const char *name, struct stat *out)
+{
+    int fd = dirfd, code = 0;
+    for (const char *at = path + 1; at < name && !code;) {
+        const char *slash = strchr(at, '/');
+        char one[FL_LONGEST_NAME + 1];
+        size_t n = (size_t)(slash - at);
+        if (n == 0 || n > FL_LONGEST_NAME || (at[0] == '.' && (n == 1 || (n == 2 && at[1] == '.')))) {
+            code = EINVAL;
+            break;
+        }
+        memcpy(one, at, n);
+        one[n] = '\0';
+        int below = openat(fd, one, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        code = below < 0 ? errno : 0;
+        if (fd != dirfd)
+            close(fd);
+        fd = below;
+        at = slash + 1;
+    }
+    if (!code && fstatat(fd, name, out, AT_SYMLINK_NOFOLLOW))
+        code = errno;
+    if (fd != dirfd && fd >= 0)
+        close(fd);
+    return code;
+}
+
+static void fl_virtual_stat(const fl_names *t, const fl_listing *l, const fl_series *s, const char *name, int64_t size,
+                            struct stat *out)
+{
+    struct timespec time = {s->mtime_ns / 1000000000, s->mtime_ns % 1000000000};
+    memset(out, 0, sizeof *out);
+    out->st_mode = t->mode;
+    out->st_nlink = 1;
+    out->st_uid = t->uid;
+    out->st_gid = t->gid;
+    out->st_ino = fl_inode(l->seed, name, strlen(name));
+    out->st_size = size;
+    out->st_blksize = t->block_bytes;
+    out->st_blocks = size / 512 + (size % 512 != 0);
+    out->st_atim = out->st_mtim = out->st_ctim = time;
+}
+
+/* Answer `stat` of an entry that is no folder (OUT). Returns 1 if it is answered: else it is Python's to answer. OUT:
+ * the version of all headers for which it holds. */
+static int fl_names_stat(fl_names *t, const char *path, struct stat *out, uint64_t *version)
+{
+    size_t folder;
+    const char *name = fl_split(path, &folder);
+    fl_listing *l = name ? fl_listing_take(t, path, folder) : NULL;
+    if (!l)
+        return 0;
+    int code = fl_real_stat(t->dirfd, path, name, out), answered = code == 0 && !S_ISDIR(out->st_mode);
+    if (code == ENOENT) {
+        int64_t index, size;
+        const fl_series *s = fl_listing_find(l, name, strlen(name), &index);
+        if (s && (size = fl_series_size(s, index)) >= 0) {
+            fl_virtual_stat(t, l, s, name, size, out);
+            answered = 1;
+        }
+    }
+    *version = l->version;
+    answered = answered && l->epoch == fl_epoch(t);
+    fl_listing_leave(t, l);
+    return answered;
+}
+
+/* Answer `fstat` of an open virtual file (OUT) of which the size is known, whatever may hide its name by now. */
+static int fl_names_fstat(fl_names *t, const char *path, int64_t size, struct stat *out)
+{
+    size_t folder;
+    const char *name = fl_split(path, &folder);
+    fl_listing *l = name ? fl_listing_take(t, path, folder) : NULL;
+    if (!l)
+        return 0;
+    int64_t index;
+    const fl_series *s = fl_listing_find(l, name, strlen(name), &index);
+    if (s)
+        fl_virtual_stat(t, l, s, name, size, out);
+    int answered = s && l->epoch == fl_epoch(t);
+    fl_listing_leave(t, l);
+    return answered;
+}
+
+/* Note the size of a file that was looked for at an epoch. */
+static void fl_names_learn(fl_names *t, const char *path, int64_t size, int64_t epoch)
+{
+    size_t folder;
+    int64_t index;
+    const char *name = fl_split(path, &folder);
+    fl_listing *l = name && size >= 0 ? fl_listing_take(t, path, folder) : NULL;
+    if (!l)
+        return;
+    const fl_series *s = fl_listing_find(l, name, strlen(name), &index);
+    if (s && s->sizes && l->epoch == epoch)
+        __atomic_store_n(&s->sizes[index], size + 1, __ATOMIC_RELEASE);
+    fl_listing_leave(t, l);
+}
+
+/* ---- listings */
+
+typedef int (*fl_filler)(void *buffer, const char *name, const struct stat *, off_t);
+
+static int fl_fill_one(fl_filler fill, void *buffer, const char *name, uint32_t kind, uint64_t inode)
+{
+    struct stat s;
+    memset(&s, 0, sizeof s);
+    s.st_mode = kind;
+    s.st_ino = inode;
+    return fill(buffer, name, &s, 0);
+}
+
+/* Hand over the names of a series but for those of the indices in `without` (in order). Stops when the buffer is full. */
+static int fl_fill_series(const fl_listing *l, int number, const int64_t *without, int64_t n_without, fl_filler fill,
+                          void *buffer)
+{
+    const fl_series *s = &l->series[number];
+    char name[FL_LONGEST_NAME + 1];
+    for (int64_t i = 0; i < s->count; i++) {
+        if (n_without && *without == i) {
+            without++;
+            n_without--;
+            continue;
+        }
+        size_t n = fl_series_name(s, i, name);
+        if (n && fl_fill_one(fill, buffer, name, S_IFREG, fl_inode(l->seed, name, n)))
+            return 1;
+    }
+    return 0;
+}
+
+#endif

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""Tells C what it may answer by itself: names, sizes and times of the virtual files of a folder, from its trees.
+
+What is told of a folder holds as long as :data:`fastlegacy.index.epoch.EPOCH` stays the same. It is told when somebody
+looks into the folder for the first time, and again after each change.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from fastlegacy.faces.mount.virtual import VirtualEntries
+from fastlegacy.index.epoch import EPOCH
+from fastlegacy.index.tree import Tree
+
+if TYPE_CHECKING:
+    from fastlegacy._serve import Names
+
+__all__ = ["NativeNames"]
+
+Series = tuple[str, str, bool, int, int, int, bool, int, int]
+"""Stem, ending, numbered, digits, first, count, reverse, size (-1: files differ), time of modification in ns."""
+
+
+class NativeNames:
+    """Keeps C informed. Safe for threads.
+
+    Parameters
+    ----------
+    virtual : VirtualEntries
+        What is shown.
+    dirfd : int
+        Descriptor of the real folder.
+    """
+
+    def __init__(self, virtual: VirtualEntries, dirfd: int) -> None:
+        from fastlegacy._serve import Names
+
+        common = virtual.common
+        self.names: Names = Names(
+            dirfd,
+            EPOCH.address,
+            uid=common["st_uid"],
+            gid=common["st_gid"],
+            mode=common["st_mode"],
+            block_bytes=common["st_blksize"],
+            keep=EPOCH,
+        )
+        self._virtual = virtual
+        virtual.on_size = self.names.learn
+
+    def tell(self, folder: str, version: Callable[[], int], *, make: bool = False) -> None:
+        """Tell C of the files in a folder, unless it knows, or they are not as simple as C needs them.
+
+        Parameters
+        ----------
+        folder : str
+            Its path, ``"/"`` or ``"/a/b"``.
+        version : callable
+            Returns the version of all headers.
+        make : bool
+            Make the trees that are not there yet, because all of the files are asked for.
+
+        Raises
+        ------
+        FastlegacyError
+            If one cannot be made.
+        """
+        if self.names.knows(folder):
+            return
+        if make:
+            self._virtual.make_trees(folder)
+        epoch, now = EPOCH.now, version()
+        trees = self._virtual.trees_now(folder)
+        if trees is None or not all(tree.is_whole for tree in trees):
+            return
+        series = [row for tree in trees for row in _series(tree)]
+        texts = [folder, *(text for row in series for text in row[:2])]
+        if all(os.fsencode(text) == text.encode("utf-8", "surrogateescape") for text in texts):
+            self.names.tell(folder, epoch, now, self._virtual.inode_seed(folder), series)
+
+
+def _series(tree: Tree) -> Iterable[Series]:
+    names = tree.names_by_number
+    # another kind of tree may have sizes of its own
+    size = tree.file_size if type(tree) is Tree and tree.file_size is not None else -1
+    if len(names):
+        facts = names.first, len(names), names.reverse, size, tree.mtime_ns_of(0)
+        yield names.stem, names.suffix, names.numbered, names.digits, *facts
+    for index, (name, data) in enumerate(tree.extras.items(), len(names)):
+        yield name, "", False, 0, 0, 1, False, len(data), tree.mtime_ns_of(index)
