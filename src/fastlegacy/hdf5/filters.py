@@ -2,7 +2,7 @@
 """Filter pipelines: which filters a dataset has, and who undoes each.
 
 bitshuffle (plain, LZ4, zstd), LZ4, shuffle and fletcher32 have kernels in ``_codec``. zstd itself is a plain C function
-of hdf5plugin's libraries, deflate and bzip2 are those of the system's: the filter functions that hdf5plugin wraps around
+of hdf5plugin's libraries, deflate and bzip2 are those of the system: the filter functions that hdf5plugin wraps around
 zstd and bzip2 do not come back from a chunk that is cut short. Where the package ``deflate`` or the system has
 libdeflate, deflate is undone by that, in a third of zlib's time. The other filters of hdf5plugin are undone by the
 filter function that their library hands out (``H5PLget_plugin_info``, HDF5's plug-in interface). What is left goes
