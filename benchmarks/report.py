@@ -52,7 +52,9 @@ def _rows(group: str, members: dict[str, tuple[float, int]]) -> list[str]:
 
 
 def _ratio(first: str, times: float) -> str:
-    return f"{times:.1f} times as fast" if first == _OURS else f"({times:.2f} times as long as {first})"
+    if first != _OURS:
+        return f"({times:.2f} times as long as {first})"
+    return f"{times:.1f} times as fast" if times >= 2 else f"{times:.2f} times as fast"
 
 
 if __name__ == "__main__":
