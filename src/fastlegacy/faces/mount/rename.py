@@ -8,12 +8,13 @@ empty folder that was made here, and the journal.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -178,21 +179,48 @@ def _move_away(places: Places, mode: int) -> None:
 
 
 def _write(journal: Journal, path: str) -> None:
+    """Write the journal down; it appears as a whole, or not at all."""
     text = json.dumps(asdict(journal), indent=1) + "\n"
+    new = f"{path}.{journal.pid}"
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        _remove_leftovers(path)
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            with open(fd, "w", encoding="ascii") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(fd)
+            _put(new, path)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(new)
+        _sync_folder(os.path.dirname(path))
     except OSError as error:
         hint = "mount without --rename: nothing is written beside the folder then"
         raise MountError(f"the journal cannot be written ({error.strerror})", file=path, hint=hint) from error
+
+
+def _put(new: str, path: str) -> None:
+    """Give a file its name, unless there is one of that name."""
     try:
-        with open(fd, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(fd)
-        _sync_folder(os.path.dirname(path))
+        os.link(new, path)
     except OSError as error:
-        os.unlink(path)  # nothing has been renamed yet
-        raise MountError(f"the journal cannot be written ({error.strerror})", file=path) from error
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        # a file system without hard links
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from error
+        os.rename(new, path)
+
+
+def _remove_leftovers(path: str) -> None:
+    """Remove what processes have left that were killed before their journal had its name."""
+    above, name = os.path.split(path)
+    for found in os.listdir(above):
+        pid = found.removeprefix(f"{name}.")
+        if pid != found and pid.isdecimal() and not is_alive(int(pid)):
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(above, found))
 
 
 def _sync_folder(path: str) -> None:

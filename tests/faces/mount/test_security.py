@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""What other users can do in a mount: nothing, unless it was made for them; and then what permissions allow."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from fastlegacy.faces.mount import mountinfo
+
+NOBODY = 65534
+
+Serve = Callable[..., Any]
+
+pytestmark = [
+    pytest.mark.fuse,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user"),
+]
+
+
+@pytest.fixture
+def demo() -> Iterator[Path]:
+    """A folder that other users can come to; pytest's own are closed to them."""
+    above = Path(tempfile.mkdtemp(prefix="fastlegacy-security-"))
+    above.chmod(0o755)
+    (above / "demo").mkdir(mode=0o755)
+    (above / "demo" / "kept.txt").write_text("kept")
+    yield above / "demo"
+    while mountinfo.find(str(above / "demo")):
+        mountinfo.umount(above / "demo", lazy=True)
+    shutil.rmtree(above)
+
+
+def as_nobody(use: Callable[[], object]) -> int:
+    """Do something as another user; return the errno that it ends with, 0 if it does not."""
+    pid = os.fork()
+    if pid == 0:
+        code = 255
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            use()
+            code = 0
+        except OSError as error:
+            code = error.errno or 254
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def write(path: Path) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.write(fd, b"x")
+    os.close(fd)
+
+
+def test_nobody_else_looks_into_a_mount(serve: Serve, demo: Path) -> None:
+    mount = serve(demo)
+    for use in (
+        lambda: os.stat(demo),
+        lambda: os.listdir(demo),
+        lambda: os.open(demo / "data0001.img", os.O_RDONLY),
+        lambda: os.open(demo / ".fastlegacy" / "status", os.O_RDONLY),
+        lambda: write(demo / "new"),
+    ):
+        assert as_nobody(use) == errno.EACCES
+    mount.interrupt()
+
+
+@pytest.mark.parametrize("way", [{"allow_other": True}, {"options": "allow_other"}])
+def test_a_mount_for_all_has_permissions_checked_by_the_kernel(serve: Serve, demo: Path, way: dict[str, Any]) -> None:
+    mount = serve(demo, **way)
+    (line,) = (line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {demo} " in line)
+    assert {"allow_other", "default_permissions"} <= set(line.rpartition(" ")[2].split(","))
+    mount.interrupt()
+
+
+def test_others_may_do_in_a_mount_for_all_what_permissions_allow(serve: Serve, demo: Path, served: ModuleType) -> None:
+    (demo / "secret").write_text("of root")
+    (demo / "secret").chmod(0o600)
+    (demo / "link").symlink_to("/etc/shadow")
+    (demo / "theirs").mkdir()
+    (demo / "theirs").chmod(0o777)
+    mount = serve(demo, allow_other=True)
+    denied = {
+        "read a secret": lambda: os.open(demo / "secret", os.O_RDONLY),
+        "read a secret elsewhere": lambda: os.open(demo / "link", os.O_RDONLY),
+        "make a file": lambda: write(demo / "new"),
+        "replace a frame": lambda: write(demo / "data0001.img"),
+        "remove a file": lambda: os.unlink(demo / "kept.txt"),
+        "change permissions": lambda: os.chmod(demo / "secret", 0o666),
+    }
+    codes = {what: as_nobody(use) for what, use in denied.items()}
+    assert set(codes.values()) <= {errno.EACCES, errno.EPERM}, codes
+    assert as_nobody(lambda: write(demo / "theirs" / "new")) == 0
+    assert (demo / "theirs" / "new").stat().st_uid == NOBODY
+    assert as_nobody(lambda: os.read(os.open(demo / "data0001.img", os.O_RDONLY), 8)) == 0
+    mount.interrupt()
+    assert sorted(os.listdir(demo)) == ["kept.txt", "link", "secret", "theirs"]
+    assert (demo / "secret").stat().st_mode & 0o777 == 0o600
+
+
+def test_set_user_and_device_bits_have_no_power_in_a_mount(serve: Serve, demo: Path) -> None:
+    mount = serve(demo, allow_other=True)
+    (line,) = (line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {demo} " in line)
+    assert {"nosuid", "nodev"} <= set(line.split(" ")[5].split(","))
+    mount.interrupt()

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""A Samba share of a mount, with packaging/smb.conf: what smbclient sees, puts, renames and removes."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from fastlegacy.testing.mounts import mount_command, mounted, reason_for_no_mount
+
+pytestmark = [
+    pytest.mark.programs,
+    pytest.mark.fuse,
+    pytest.mark.skipif(os.geteuid() != 0, reason="smbd wants to be started by root"),
+    pytest.mark.skipif(shutil.which("smbd") is None, reason="smbd is not installed"),
+    pytest.mark.skipif(shutil.which("smbclient") is None, reason="smbclient is not installed"),
+    pytest.mark.skipif(bool(reason_for_no_mount()), reason=str(reason_for_no_mount())),
+]
+
+ROOT = Path(__file__).parents[2]
+FRAMES, NY, NX = 10_000, 4, 6
+HEADER_BYTES = 256
+
+Client = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A mount of 10 000 frames; frame n is full of the number n."""
+    above = tmp_path_factory.mktemp("samba")
+    with h5py.File(above / "scan.h5", "w") as file:
+        pixels = np.broadcast_to(np.arange(FRAMES, dtype="u2")[:, None, None], (FRAMES, NY, NX))
+        file.create_dataset("x", data=pixels, chunks=(100, NY, NX), compression=1)
+    command = mount_command(f"{above / 'scan.h5'}::/x", above / "work", "--format", "flat", "--allow-other")
+    with mounted(command, above / "work") as folder:
+        yield folder
+
+
+def frame(number: int) -> bytes:
+    """The pixels of a file, which is counted from 1."""
+    return np.full((NY, NX), number - 1, "<u2").tobytes()
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """Return ``client("ls; get x y")``: runs commands of smbclient on the share, returns what they print."""
+    state = tmp_path_factory.mktemp("smbd")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(ROOT / "packaging" / "smb.conf")
+    # what belongs to this machine: places, and nobody has a password here
+    places = ("private dir", "lock directory", "state directory", "cache directory", "pid directory", "ncalrpc dir")
+    here = {
+        **dict.fromkeys(places, str(state)),
+        "smb ports": str(port),
+        "interfaces": "127.0.0.1/8",
+        "bind interfaces only": "yes",
+        "map to guest": "bad user",
+        "guest account": "root",
+        "disable spoolss": "yes",
+        "load printers": "no",
+    }
+    config["global"].update(here)
+    config["legacy"].update({"path": str(folder), "guest ok": "yes"})
+    with open(state / "smb.conf", "w") as file:
+        config.write(file)
+    command = ["smbd", "--foreground", f"--configfile={state / 'smb.conf'}", f"--log-basename={state}"]
+    null = subprocess.DEVNULL
+    # it makes a process group of its own, and ends that when it ends
+    server = subprocess.Popen(command, stdin=null, stdout=null, stderr=null)
+
+    def run(commands: str, *, fails: bool = False) -> str:
+        words = ["smbclient", "//127.0.0.1/legacy", "-p", str(port), "-N", "-c", commands]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, cwd=state, check=False)
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        return done.stdout
+
+    try:
+        deadline = time.monotonic() + 20
+        while not _listens(port):
+            assert server.poll() is None, "smbd has ended"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield run
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_all_names_are_listed_once(client: Client) -> None:
+    lines = client("ls").splitlines()
+    names = [line.split()[0] for line in lines if ".raw" in line]
+    assert sorted(names) == sorted(f"data{number:04d}.raw" for number in range(1, FRAMES + 1))
+    assert all(line.split()[-6] == str(HEADER_BYTES + 2 * NY * NX) for line in lines if ".raw" in line)
+
+
+@pytest.mark.parametrize("name", ["data0042.raw", "DATA0042.RAW", "Data0042.Raw"])
+def test_a_frame_comes_by_its_name_in_any_case(client: Client, tmp_path: Path, name: str) -> None:
+    client(f"get {name} {tmp_path / 'copy'}")
+    assert (tmp_path / "copy").read_bytes()[HEADER_BYTES:] == frame(42)
+
+
+def test_many_frames_at_once(client: Client, tmp_path: Path) -> None:
+    client(f"prompt OFF; lcd {tmp_path}; mget data123*")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"data123{digit}.raw" for digit in range(10)]
+    assert (tmp_path / "data1235.raw").read_bytes()[HEADER_BYTES:] == frame(1235)
+
+
+def test_put_rename_and_remove(client: Client, folder: Path, tmp_path: Path) -> None:
+    real = folder.with_name("work_real")
+    (tmp_path / "result").write_bytes(bytes(range(256)) * 1000)
+    client(f"put {tmp_path / 'result'} Result.txt")
+    assert (real / "Result.txt").read_bytes() == (tmp_path / "result").read_bytes()
+    client(f"get RESULT.TXT {tmp_path / 'back'}")
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "result").read_bytes()
+    client("rename result.txt other.txt")
+    assert os.listdir(real) == ["other.txt"]
+    client("mkdir deep; cd deep; mkdir below; cd ..; rename other.txt deep/below/there.txt")
+    assert (real / "deep" / "below" / "there.txt").stat().st_size == 256_000
+    client("del deep/below/THERE.txt; rmdir deep/below; rmdir deep")
+    assert os.listdir(real) == []
+
+
+def test_a_frame_is_replaced_by_renaming_and_comes_back(client: Client, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_bytes(b"corrected")
+    # Samba opens what is there for writing before it empties it
+    assert "NT_STATUS_MEDIA_WRITE_PROTECTED" in client(f"put {tmp_path / 'mine'} data0007.raw", fails=True)
+    client(f"put {tmp_path / 'mine'} new; rename new data0007.raw -f")
+    client(f"get data0007.raw {tmp_path / 'copy'}")
+    assert (tmp_path / "copy").read_bytes() == b"corrected"
+    client("del data0007.raw")
+    time.sleep(1.1)  # as long as the kernel may remember attributes
+    client(f"get data0007.raw {tmp_path / 'copy'}")
+    assert (tmp_path / "copy").read_bytes()[HEADER_BYTES:] == frame(7)
+
+
+def test_frames_cannot_be_renamed_or_removed(client: Client, folder: Path) -> None:
+    assert "NT_STATUS" in client("rename data0001.raw other.raw", fails=True)
+    assert "NT_STATUS" in client("del data0001.raw")
+    assert (folder / "data0001.raw").read_bytes()[HEADER_BYTES:] == frame(1)
+
+
+def test_free_space_is_that_of_the_folder(client: Client, folder: Path) -> None:
+    found = os.statvfs(folder.with_name("work_real"))
+    line = next(line for line in client("ls nothing*; du").splitlines() if "blocks of size" in line)
+    blocks, size = int(line.split()[0]), int(line.split("size")[1].split(".")[0])
+    assert blocks * size == pytest.approx(found.f_blocks * found.f_frsize, rel=0.01)
