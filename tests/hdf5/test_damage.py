@@ -202,6 +202,29 @@ def test_random_damage_of_the_structure(tmp_path, seed):
             assert frame.dtype == stack.dtype
 
 
+def test_an_index_that_leads_two_frames_to_one_chunk(tmp_path):
+    """The bytes are whole, but those of another frame: the B-tree of chunks has no checksum."""
+    url = write_stack(tmp_path / "a.h5", FRAMES, filters="bslz4", libver="earliest")
+    (one, _), (other, _) = chunk_place(tmp_path / "a.h5", 1), chunk_place(tmp_path / "a.h5", 3)
+    data = (tmp_path / "a.h5").read_bytes()
+    assert data.count(one.to_bytes(8, "little")) == 1
+    overwrite(tmp_path / "a.h5", data.index(one.to_bytes(8, "little")), other.to_bytes(8, "little"))
+    with Stack(url) as stack, pytest.raises(SourceError, match="index is damaged: two chunks share bytes"):
+        stack[1]
+
+
+def test_an_index_that_puts_a_chunk_outside(tmp_path):
+    """Its frame would count as never written, and its pixels be zeros."""
+    url = write_stack(tmp_path / "a.h5", FRAMES, filters="bslz4", libver="earliest")
+    one, size = chunk_place(tmp_path / "a.h5", 2)
+    data = (tmp_path / "a.h5").read_bytes()
+    at = data.index(one.to_bytes(8, "little")) - 40  # the key before the address: size, mask, and four numbers
+    assert data[at : at + 8] == size.to_bytes(8, "little")
+    overwrite(tmp_path / "a.h5", at + 8, (1002).to_bytes(8, "little"))
+    with Stack(url) as stack, pytest.raises(SourceError, match="index is damaged: a chunk lies outside"):
+        stack[2]
+
+
 # ---------------------------------------------------------------------------------------------------- filters
 
 

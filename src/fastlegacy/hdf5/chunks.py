@@ -226,7 +226,7 @@ def _chunk_map_fetcher(
         with context.no_h5_left(), context.open_h5(file) as h5:
             size = context.check_same(file, here, path)
             before = os.stat(context.real_path(file)).st_mtime_ns
-            chunk_map = read_chunk_map(h5[path], shape, file, path)
+            chunk_map = read_chunk_map(h5[path], shape, file, path, context.growing)
             after = os.stat(context.real_path(file))
             return chunk_map, h5.swmr_mode or (size, before) == (after.st_size, after.st_mtime_ns)
 
@@ -236,7 +236,7 @@ def _chunk_map_fetcher(
             if context.growing:
                 if not quiet:
                     chunk_map = _agreed(chunk_map, read()[0])
-                _check_apart(chunk_map, file, path)
+            _check_apart(chunk_map, file, path, growing=context.growing)
         except (KeyError, OSError) as exc:
             hint = "open the stack again; if it is being written, a little later"
             raise SourceError(f"HDF5 cannot read it: {exc}", file=file, dataset=path, hint=hint) from exc
@@ -251,16 +251,24 @@ def _agreed(one: ChunkMap, other: ChunkMap) -> ChunkMap:
     return np.where(sure, one[0], NOWHERE), one[1], one[2]
 
 
-def _check_apart(chunk_map: ChunkMap, file: str, path: str) -> None:
-    """Raise SourceError where two chunks share bytes: the index was read while it was half written."""
+def _check_apart(chunk_map: ChunkMap, file: str, path: str, *, growing: bool) -> None:
+    """Raise SourceError where two chunks share bytes: the index is damaged, or was read while it was half written.
+
+    Most indexes have no checksum, and a chunk of another frame can be decoded as well as the right one.
+    """
     there = chunk_map[0] != NOWHERE
     addresses, sizes = chunk_map[0][there], chunk_map[1][there]
     order = np.argsort(addresses)
     if np.any((addresses + sizes)[order][:-1] > addresses[order][1:]):
-        raise SourceError("its chunk index is half written", file=file, dataset=path, hint="try again a little later")
+        if growing:
+            raise SourceError(
+                "its chunk index is half written", file=file, dataset=path, hint="try again a little later"
+            )
+        hint = "copy the file again from its source"
+        raise SourceError("its chunk index is damaged: two chunks share bytes", file=file, dataset=path, hint=hint)
 
 
-def read_chunk_map(dset: Any, shape: tuple[int, ...], file: str, path: str) -> ChunkMap:
+def read_chunk_map(dset: Any, shape: tuple[int, ...], file: str, path: str, growing: bool) -> ChunkMap:  # noqa: FBT001
     """Addresses, stored sizes and filter masks of all chunks, in C order of the grid, by one pass over HDF5's index.
 
     Parameters
@@ -270,6 +278,8 @@ def read_chunk_map(dset: Any, shape: tuple[int, ...], file: str, path: str) -> C
         What of the dataset counts: where it grows, it may be larger by now.
     file, path : str
         Its name.
+    growing : bool
+        The file may be written to meanwhile: its index may be newer than the shape.
 
     Raises
     ------
@@ -288,8 +298,12 @@ def read_chunk_map(dset: Any, shape: tuple[int, ...], file: str, path: str) -> C
         raise SourceError(f"its chunk index is damaged: {exc}", file=file, dataset=path) from exc
     if rows:
         places = np.array([row.chunk_offset for row in rows], dtype=np.int64) // chunk
-        inside = np.all(places < grid, axis=1)  # the dataset may have grown, or was made smaller: its chunks are listed
+        inside = np.all(places < grid, axis=1)  # while the dataset grows, its index may be ahead of its shape
+        if not growing and not np.all(inside):
+            raise SourceError("its chunk index is damaged: a chunk lies outside", file=file, dataset=path)
         number = np.ravel_multi_index(tuple(places[inside].T), tuple(grid))
+        if len(np.unique(number)) < len(number):
+            raise SourceError("its chunk index is damaged: two chunks have one place", file=file, dataset=path)
         found = np.array([(row.byte_offset, row.size, row.filter_mask) for row in rows], dtype=np.uint64)[inside]
         addresses[number], sizes[number], masks[number] = found[:, 0], found[:, 1], found[:, 2]
     if _partial_chunks_unfiltered(dset.id.get_create_plist()):
