@@ -65,7 +65,7 @@ def test_killed_with_open_files_and_started_again(
         mount.process.wait()
         again = serve()
         # who had files open gets errors, and hangs nowhere
-        for use in (lambda: os.fstat(virtual.fileno()), lambda: real.write(b"more")):
+        for use in (lambda: os.fstatvfs(virtual.fileno()), lambda: real.write(b"more")):
             with pytest.raises(OSError, match="not connected") as raised:
                 use()
             assert raised.value.errno == errno.ENOTCONN
