@@ -24,6 +24,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     def mount(shown: Collection, folder: str, *, on_ready: Callable[[], None], **options: Any) -> dict[str, Any]:
         on_ready()
         ((_, tree),) = shown.root.trees()
+        assert options.pop("settings")["format"] == tree.layout.name
         found.append((list(shown.root), tree.layout.name, folder, options, tree.facts.geometry))
         followed.append(shown.follows)
         return {"seconds": 1.5, "errors": 0, "operations": {}}
