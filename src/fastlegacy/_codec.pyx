@@ -92,7 +92,9 @@ def unlz4(const uint8_t[::1] data not None, uint8_t[::1] out not None, Py_ssize_
     """
     cdef size_t size = data.shape[0], room = out.shape[0], last = 0
     cdef int level = simd_level(simd), ok
-    cdef const uint8_t *src = &data[0] if size else NULL
+    cdef uint8_t empty = 0
+    cdef const uint8_t *src = &data[0] if size else &empty
+    cdef uint8_t *dst = &out[0] if room else &empty
     cdef uint8_t *roomy = NULL
     if row < 0 or (row and out.shape[0] % row):
         raise ValueError("out is not a whole number of rows")
@@ -103,11 +105,11 @@ def unlz4(const uint8_t[::1] data not None, uint8_t[::1] out not None, Py_ssize_
             raise MemoryError
     with nogil:
         if roomy == NULL:
-            ok = fl_lz4(src, size, &out[0] if room else NULL, room, 0, FL_LZ4_NO_ROWS, &last, level)
+            ok = fl_lz4(src, size, dst, room, 0, FL_LZ4_NO_ROWS, &last, level)
         else:
             ok = fl_lz4(src, size, roomy, room, FL_LZ4_SLACK, row, &last, level)
             if ok:
-                memcpy(&out[0], roomy, (last + 1) * row)
+                memcpy(dst, roomy, (last + 1) * row)
             free(roomy)
     return last if ok else None
 
