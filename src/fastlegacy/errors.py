@@ -17,6 +17,7 @@ __all__ = [
     "FilterError",
     "LayoutError",
     "MountError",
+    "NoFramesError",
     "NotAStackError",
     "SourceError",
     "UrlError",
@@ -87,6 +88,10 @@ class UrlError(FastlegacyError, ValueError):
     """The text does not name a dataset, or an option's value cannot be understood."""
 
     errno = _errno.EINVAL
+
+
+class NoFramesError(UrlError):
+    """Of the frames that were asked for, a stack has none."""
 
 
 class SourceError(FastlegacyError, OSError):

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,7 +22,7 @@ from fastlegacy.errors import FastlegacyError, NotAStackError, UrlError
 from fastlegacy.faces.arrange import folder_of, places_of_many, places_of_one
 from fastlegacy.faces.beside import require_made
 from fastlegacy.faces.geometry_text import geometry_rows
-from fastlegacy.faces.headers import Headers, check_headers, parse_headers, said
+from fastlegacy.faces.headers import Headers, check_headers, parse_headers, said, say_the_same
 from fastlegacy.faces.recipe import Recipe
 from fastlegacy.faces.shown import MOST_TOLD, Row, Shown, is_below
 from fastlegacy.faces.stand import Kitchen, Stand, Subject
@@ -121,6 +121,8 @@ class Collection(Shown):
         self._side_files: dict[str, tuple[int, int, int]] = {}
         self._lock = threading.RLock()
         self._next_poll = 0.0
+        self._is_behind = False
+        self._told_once: set[str] = set()
         self._covered: dict[str, str] = {}
         self._stands: dict[str, Stand] = {}
         self._context = default_context()
@@ -136,7 +138,15 @@ class Collection(Shown):
         self._is_one = len(named) == 1 and not (roots and os.path.isdir(roots[0])) and self._has_one()
         self._warn_of_unreadable()
         self._kitchen = Kitchen(
-            recipe, Shelf(), self._context, missing, follow, template is not None, self._is_one, self._headed
+            recipe,
+            Shelf(),
+            self._context,
+            missing,
+            follow,
+            template is not None,
+            self._is_one,
+            self._outdated,
+            self._headed,
         )
         self.label = ", ".join([*(str(each) for each in self._named), *roots])
         with _many_objects():
@@ -241,7 +251,7 @@ class Collection(Shown):
             places = [places_of_one(subjects[0], layouts, template, stem)]
         else:
             places = places_of_many(subjects, layouts, template, stem)
-        before, self._stands = self._stands, {}
+        before, stands = self._stands, {}
         here = Counter(place.folder for where in places for place in where.values())
         news = []
         for subject, where in zip(subjects, places, strict=True):
@@ -251,17 +261,24 @@ class Collection(Shown):
                 stand = Stand(subject, where, self._kitchen)
                 news.append(f"{subject.named} is {_SHOWN_AS.format(stand.folders[0] or 'the root')}")
             elif stand.subject != subject:
-                with suppress(FastlegacyError):  # it is tried again with the next look
+                try:
                     stand.finish(subject)
+                except FastlegacyError as error:
+                    _log.debug("not now: %s", error)
+                    self._is_behind = True  # it is tried again with the next look
             stand.shared = {format for format, place in where.items() if here[place.folder] > 1}
-            self._stands[key] = stand
+            stands[key] = stand
         pairs = [
             ("/".join(stand.places[format].folder), slot)
-            for stand in self._stands.values()
+            for stand in stands.values()
             for format, slot in stand.slots.items()
         ]
-        self.root = folder_of(pairs)
+        self.root, self._stands = folder_of(pairs), stands
         return news
+
+    def _outdated(self) -> None:
+        """Note that headers have changed."""
+        self.version += 1
 
     # ------------------------------------------------------------------------------------ covered folders
 
@@ -304,7 +321,9 @@ class Collection(Shown):
         for path, words in self._said:
             if any(is_below(folder, path) for folder in folders):
                 for name, text in words.items():
-                    texts.pop(name, None)  # of two words for the same thing the later one holds
+                    # of two words for the same thing the later one holds
+                    for other in [other for other in texts if say_the_same(name, other)]:
+                        del texts[other]
                     texts[name] = text
         values: dict[str, Any] = {}
         for name, text in texts.items():
@@ -341,12 +360,14 @@ class Collection(Shown):
             if folder is None:
                 raise UrlError(f"there is no virtual folder {path!r}", hint="name a folder of the mount")
             path = folder
-            self._said.append((path, dict(texts)))
             concerned = [stand for stand in self.stands if any(is_below(folder, path) for folder in stand.folders)]
+            if concerned and not any(stand.stack for stand in concerned):
+                next(iter(concerned[0].slots.values())).found()  # what no header can hold shows with one of them
+            self._said.append((path, dict(texts)))
             before = {id(stand): stand.stack.geometry for stand in concerned if stand.stack is not None}
             try:
                 self._renew(concerned)
-            except FastlegacyError:
+            except BaseException:
                 self._said.pop()
                 self._renew(concerned)
                 raise
@@ -359,7 +380,8 @@ class Collection(Shown):
             closed = len(concerned) - len(before)
             if closed:
                 words = ", ".join(f"{name}={text}" for name, text in texts.items())
-                lines.append(f"{path or 'all files'}: {words} holds for {closed} stacks that nobody has opened yet")
+                nobody = f"{_counted(closed, 'stack')} that nobody has opened yet"
+                lines.append(f"{path or 'all files'}: {words} holds for {nobody}")
             return lines
 
     def _renew(self, stands: Sequence[Stand]) -> None:
@@ -433,10 +455,15 @@ class Collection(Shown):
     def _look_for_frames(self) -> list[str]:
         lines: list[str] = []
         try:
-            if self._catalogue is not None and self._catalogue.look():
+            was_behind, self._is_behind = self._is_behind, False
+            if self._catalogue is not None and (self._catalogue.look() or was_behind):
                 lines += self._rebuild()[:MOST_TOLD]
             elif self._named:
                 self._rebuild()
+        except UrlError as error:
+            if str(error) not in self._told_once:
+                _log.warning("what is new is not shown: %s", error)
+                self._told_once.add(str(error))
         except FastlegacyError as error:
             _log.debug("not now: %s", error)
         for stand in self.stands:
@@ -466,9 +493,14 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
+def _common(folders: Sequence[str]) -> str:
+    """The folder of all formats of a stack."""
+    return os.path.commonpath(folders) if len(folders) > 1 and all(folders) else folders[0]
+
+
 def _changes(stand: Stand, before: Geometry, after: Geometry) -> list[str]:
     """What has changed, a sentence for each value."""
-    file, folder = stand.subject.named.file, stand.folders[0]
+    file, folder = stand.subject.named.file, _common(stand.folders)
     old, new = ({name: (text, where) for name, text, where in geometry_rows(each, file)} for each in (before, after))
     unknown = ("unknown", "")
     lines = []

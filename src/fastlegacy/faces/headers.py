@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from fastlegacy.hdf5.stack import Stack
     from fastlegacy.sources.array import ArrayStack
 
-__all__ = ["HEADERS", "SIDE_FILE", "Header", "Headers", "check_headers", "parse_headers", "said", "with_side_file"]
+__all__ = [
+    "HEADERS",
+    "SIDE_FILE",
+    "Header",
+    "Headers",
+    "check_headers",
+    "parse_headers",
+    "said",
+    "say_the_same",
+    "with_side_file",
+]
 
 SIDE_FILE = "fastlegacy.toml"
 """Name of the side file that is looked for beside an HDF5 file."""
@@ -214,6 +224,12 @@ def check_headers(texts: Mapping[str, str]) -> None:
         if name not in known:
             raise UrlError(f"{name} is no value of a header", hint=f"there are {', '.join(known)}")
     parse_headers({name: text for name, text in texts.items() if text})
+
+
+def say_the_same(one: str, other: str) -> bool:
+    """Tell whether two options say something of the same value: ``energy`` and ``wavelength`` do."""
+    names = {header.option: set(header.names) for header in HEADERS}
+    return bool(names[one] & names[other])
 
 
 def said(values: Mapping[str, Any], origin: str) -> Geometry:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
-from fastlegacy.errors import FastlegacyError, UrlError
+from fastlegacy.errors import FastlegacyError, NoFramesError, NotAStackError, SourceError
 from fastlegacy.faces.recipe import Recipe
 from fastlegacy.hdf5.files import Context
 from fastlegacy.hdf5.stack import Stack
@@ -29,7 +30,7 @@ from fastlegacy.sources.find import Claim, open_claim
 
 __all__ = ["Kitchen", "Stand", "Subject"]
 
-_QUIET_NS = 30_000_000_000
+_QUIET_NS = 600_000_000_000  # a refill or an alignment is no end of a scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,8 @@ class Kitchen:
         Formats may not change what names begin with.
     alone : bool
         There is one stack only: what is missing for its headers is worth a warning.
+    changed : callable
+        Called when headers have changed, or frames are gone that were there: what the kernel has kept is not right.
     headed : callable
         (stack with what its file says, folders of its files) -> the stack with all that is known of it.
     """
@@ -94,6 +97,7 @@ class Kitchen:
     follow: bool
     exact: bool
     alone: bool
+    changed: Callable[[], None]
     headed: Callable[[Stack, tuple[str, ...]], Stack]
 
 
@@ -130,6 +134,7 @@ class Stand:
         self._geometry = Geometry()
         self._view: View | None = None
         self._live: Live | None = None
+        self._sure = np.zeros(0, bool)
         self._lock = threading.RLock()
         self.slots = {
             format: Slot(
@@ -199,11 +204,10 @@ class Stand:
             if not self._stack.changed() and (self._live.finished or not _is_quiet(self._stack)):
                 return 0
             before = self._live
-            self._take(self._opened())
+            is_new = self._take_again()
             now = self._live
-        if now.finished != before.finished or not np.array_equal(now.frames, before.frames):
-            for slot in self.slots.values():
-                slot.renew()
+        if is_new or now.finished != before.finished or not np.array_equal(now.frames, before.frames):
+            self._renew_slots(tell=is_new)
         return int(np.count_nonzero(now.frames)) - int(np.count_nonzero(before.frames))
 
     def finish(self, subject: Subject) -> None:
@@ -215,13 +219,16 @@ class Stand:
             If it cannot be opened.
         """
         with self._lock:
-            was_live = self.is_live and self._stack is not None
+            was_live, old = self.is_live and self._stack is not None, self.subject
             self.subject = subject
             if not was_live or self.is_live:
                 return
-            self._take(self._opened())
-        for slot in self.slots.values():
-            slot.renew()
+            try:
+                is_new = self._take_again()
+            except BaseException:
+                self.subject = old  # so that it is tried again
+                raise
+        self._renew_slots(tell=is_new)
 
     # ------------------------------------------------------------------------------------ making
 
@@ -252,14 +259,43 @@ class Stand:
         self._stack = self._kitchen.headed(stack, self.folders)
         self._view = None
 
+    def _take_again(self) -> bool:
+        """Show the stack as it is by now; tell whether something is not what it was, besides what there is more."""
+        old, before = self._stack, self._live
+        self._take(self._opened())
+        assert self._stack is not None
+        n = 0 if before is None or self._live is None else min(len(before.frames), len(self._live.frames))
+        is_less = n > 0 and bool((before.frames[:n] & ~self._live.frames[:n]).any())  # type: ignore[union-attr]
+        if not is_less and (old is None or _begin_alike(old.geometry, self._stack.geometry)):
+            return False
+        self.changed_ns = time.time_ns()
+        return True
+
+    def _renew_slots(self, *, tell: bool) -> None:
+        # before and after: who opens a file in between may see either
+        if tell:
+            self._kitchen.changed()
+        for slot in self.slots.values():
+            slot.renew()
+        if tell:
+            self._kitchen.changed()
+
     def _living(self, stack: Stack) -> Live:
         there = stack.written()
         times = np.full(len(there), stack.facts.mtime_ns, np.int64)
+        sure = np.zeros(len(there), bool)
+        n = min(len(there), len(self._sure))
+        sure[:n] = self._sure[:n]
+        if stack.growing:
+            # what was seen because nobody wrote any more is not there as long as somebody does again
+            sure |= there
+            self._sure, there = sure, sure.copy()
+        else:
+            there |= sure
         before = self._live
         if before is not None:
             n = min(len(there), len(before.frames))
-            times[:n] = np.where(before.frames[:n], before.times_ns[:n], times[:n])
-            there[:n] |= before.frames[:n]
+            times[:n] = np.where(before.frames[:n] & there[:n], before.times_ns[:n], times[:n])
         return Live(there, times, finished=self.subject.finished or not stack.growing)
 
     def _maker(self, format: str) -> Callable[[Tree | None], Tree]:
@@ -289,12 +325,32 @@ class Stand:
 
     def _may_come(self, error: FastlegacyError) -> bool:
         # of many stacks some have no frames of the numbers that were asked for
-        return self.is_live or (isinstance(error, UrlError) and not self._kitchen.alone)
+        if isinstance(error, NoFramesError):
+            return not self._kitchen.alone
+        return self.is_live and isinstance(error, SourceError | NotAStackError)
 
     def _let_go(self) -> None:
         with self._lock:
             if all(slot.now is None for slot in self.slots.values()):
                 self._stack = self._view = None
+
+
+def _begin_alike(old: Geometry, new: Geometry) -> bool:
+    """Tell whether the frames that an old geometry speaks of have the same headers by a new one, which may have more."""
+    for name in (each.name for each in fields(Geometry) if each.name != "origin"):
+        was, now = getattr(old, name), getattr(new, name)
+        if isinstance(was, Mapping):
+            if was.keys() != now.keys() or not all(_begins(now[key], value) for key, value in was.items()):
+                return False
+        elif not _begins(now, was):
+            return False
+    return True
+
+
+def _begins(now: Any, was: Any) -> bool:
+    if isinstance(was, Sequence) and not isinstance(was, str):
+        return isinstance(now, Sequence) and list(now[: len(was)]) == list(was)
+    return bool(now == was)
 
 
 def _is_quiet(stack: Stack) -> bool:

@@ -268,7 +268,7 @@ def _check_apart(chunk_map: ChunkMap, file: str, path: str, *, growing: bool) ->
         raise SourceError("its chunk index is damaged: two chunks share bytes", file=file, dataset=path, hint=hint)
 
 
-def read_chunk_map(dset: Any, shape: tuple[int, ...], file: str, path: str, growing: bool) -> ChunkMap:  # noqa: FBT001
+def read_chunk_map(dset: Any, shape: tuple[int, ...], file: str, path: str, growing: bool) -> ChunkMap:
     """Addresses, stored sizes and filter masks of all chunks, in C order of the grid, by one pass over HDF5's index.
 
     Parameters

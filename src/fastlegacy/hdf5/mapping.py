@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import NamedTuple
 
-__all__ = ["Axis", "Box", "Run", "compose", "identity", "pair_runs", "select", "zip_boxes"]
+__all__ = ["Axis", "Box", "EmptyError", "Run", "compose", "identity", "pair_runs", "select", "zip_boxes"]
 
 
 class Axis(NamedTuple):
@@ -100,6 +100,10 @@ def _through(axis: Axis, middle: Axis) -> Axis | None:
     return Axis(start, axis.step * period, count, middle.src_axis, src_start, middle.src_step * advance)
 
 
+class EmptyError(IndexError):
+    """A slice leaves nothing."""
+
+
 def select(shape: Sequence[int], selection: Sequence[int | slice]) -> Box:
     """The box of a NumPy selection of integers and slices, one for each axis; integers take their axis away.
 
@@ -118,8 +122,10 @@ def select(shape: Sequence[int], selection: Sequence[int | slice]) -> Box:
             continue
         start, stop, step = item.indices(n)
         count = len(range(start, stop, step))
-        if step < 0 or count == 0:
-            raise IndexError(f"the slice of axis {k} is {'empty' if step > 0 else 'backwards'}")
+        if step < 0:
+            raise IndexError(f"the slice of axis {k} is backwards")
+        if count == 0:
+            raise EmptyError(f"the slice of axis {k} is empty")
         axes.append(Axis(0, 1, count, k, start, step))
     return Box(tuple(axes), tuple(base))
 

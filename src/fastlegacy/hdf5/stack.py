@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlegacy import _core
-from fastlegacy.errors import MountError, NotAStackError, SourceError, UrlError
+from fastlegacy.errors import MountError, NoFramesError, NotAStackError, SourceError, UrlError
 from fastlegacy.hdf5.blocks import Block, join
 from fastlegacy.hdf5.chunks import StoredDataset
 from fastlegacy.hdf5.files import Context, default_context, stat_source
 from fastlegacy.hdf5.growing import GrowingResolver, Signature, at_rest, signature
 from fastlegacy.hdf5.inventory import frames_in_full
-from fastlegacy.hdf5.mapping import Box, compose, select
+from fastlegacy.hdf5.mapping import Box, EmptyError, compose, select
 from fastlegacy.hdf5.threads import share
 from fastlegacy.hdf5.url import DataUrl, Selection, parse_url
 from fastlegacy.hdf5.virtual import Missing, Part, Resolved, Resolver
@@ -505,6 +505,8 @@ def _view(resolved: Resolved, url: DataUrl) -> Box:
         )
     try:
         view = select(shape, _expand(url.selection or (), len(shape)))
+    except EmptyError as exc:
+        raise NoFramesError(f"{exc}; its shape is {shape}", **where, hint="choose frames that are there") from exc
     except IndexError as exc:
         raise UrlError(f"{exc}; its shape is {shape}", **where, hint="change the slice of the url") from exc
     if len(view.axes) > _MOST_AXES:

@@ -235,9 +235,15 @@ class _Mapping:
     def source_runs(self, shape: tuple[int, ...]) -> tuple[tuple[Run, ...], ...]:
         """Runs along each axis of the source, as long in all as the virtual ones where the source has no end."""
         if self.space.get_select_type() == h5py.h5s.SEL_ALL:
-            return tuple((Run(0, 1, n),) for n in shape)
+            return tuple((Run(0, 1, n),) for n in self._whole(shape))
         longest = max(sum(run.length for run in runs) for runs in self.virtual or ())
         return tuple(tuple(_runs(*axis, most=longest)) for axis in _hyperslab(self.space))
+
+    def _whole(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of a source of which all is shown: of one that has fewer frames by now, what it will have."""
+        lengths = tuple(sum(run.length for run in runs) for runs in self.virtual or ())
+        is_shorter = len(lengths) == len(shape) and lengths[1:] == shape[1:] and lengths[:1] > shape[:1]
+        return lengths if is_shorter else shape
 
 
 def _is_virtual(source: Resolved) -> bool:

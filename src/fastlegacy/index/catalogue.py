@@ -216,7 +216,9 @@ class Catalogue:
         self.entries = tuple(self._entries())
         if news and self._memory is not None:
             limit = time.time_ns() - _TOO_NEW_NS
-            old = (each for each in self._records.values() if all(mtime < limit for _, _, mtime, _ in each.sources))
+            # an error may be one of this moment, or of permissions, of which no signature tells
+            sure = (each for each in self._records.values() if not each.error)
+            old = (each for each in sure if all(mtime < limit for _, _, mtime, _ in each.sources))
             self._memory.save(old, {path: listing for path, listing in self._listings.items() if listing[0] >= 0})
         return True
 
@@ -256,8 +258,11 @@ class Catalogue:
                 if entry.is_dir(follow_symlinks=False):
                     if not entry.name.startswith("."):
                         folders.append(entry.name)
-                elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
-                    files.append(entry.name)
+                elif entry.name.lower().endswith(SUFFIXES):
+                    if entry.is_file():
+                        files.append(entry.name)
+                    else:
+                        now = -1  # a link to what is not there yet: nothing tells when it comes
         # one that was changed just now may change once more in the same moment
         self._listings[folder] = (now if time.time_ns() - now > _TOO_NEW_NS else -1, sorted(files), sorted(folders))
         return sorted(files), sorted(folders)

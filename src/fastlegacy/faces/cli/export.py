@@ -79,6 +79,8 @@ def _export(args: argparse.Namespace, collection: Collection, folder: str, shard
         export(collection, folder, shard=shard, **_options(args))
         return 0
     todo = plan(collection, folder, overwrite=args.force, keep=args.no_clobber, shard=shard)
+    if not todo.trees and not todo.closed:
+        raise UrlError("no file is left by the selection", hint="`fastlegacy ls` says which frames there are")
     with Progress(todo.to_write) as progress:
         report = export(collection, folder, progress=progress, todo=todo, **_options(args))
     _tell(report)

@@ -54,6 +54,7 @@ class Watch:
         self._ready = ready
         self._on_ready = on_ready
         self._poll = poll
+        self._has_failed = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fastlegacy-watch", daemon=True)
 
@@ -84,8 +85,9 @@ class Watch:
             for line in self._poll():
                 _log.info("%s", line)
         except Exception:
-            _log.exception("looking for news has failed; the mount goes on with what it knows")
-            self._poll = None
+            if not self._has_failed:
+                _log.exception("looking for news has failed; the mount goes on with what it knows, and tries again")
+            self._has_failed = True
 
     def _announce(self) -> None:
         _widen_read_ahead(self._folder)
