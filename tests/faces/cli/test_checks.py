@@ -19,7 +19,6 @@ def test_all_that_is_leaned_on_is_looked_at() -> None:
         "HDF5",
         "hdf5plugin",
         "kernels",
-        "bitshuffle+LZ4",
         "open files",
         "refuse",
     } <= names
