@@ -39,6 +39,19 @@ class PixelStack:
         self.prepared.append((first_frame, last_frame))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--long`` runs what takes an hour, and nothing else."""
+    parser.addoption("--long", action="store_true", help="run the tests that take an hour each, and only these")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the long tests, or all others."""
+    wanted = config.getoption("--long")
+    left = [item for item in items if (item.get_closest_marker("long") is not None) == wanted]
+    config.hook.pytest_deselected(items=[item for item in items if item not in left])
+    items[:] = left
+
+
 def pytest_configure() -> None:
     """Let mounts that tests start end by SIGHUP, though the tests themselves may run under ``nohup``."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

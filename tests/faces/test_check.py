@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ import pytest
 
 import fastlegacy
 from fastlegacy.errors import FastlegacyError
+from fastlegacy.faces import check as check_module
 from fastlegacy.faces.check import StackReport, as_plain, check
 from fastlegacy.hdf5.chunk_check import ChunkCheck
 from fastlegacy.hdf5.stack import Stack
+from fastlegacy.index.crawl import Record
 from fastlegacy.sources.find import find_stacks, open_stack
 from fastlegacy.testing.bliss import bliss_dataset
 from fastlegacy.testing.dectris import dectris_series
@@ -227,6 +230,27 @@ def test_a_chunk_is_read_once_by_any_number_of_threads(tmp_path: Path) -> None:
             assert (found.chunks, found.read_bytes, found.damages) == (300, frames.nbytes, [])
             assert [sum(column) for column in zip(*noted, strict=True)] == [300, frames.nbytes]
             assert read(stack).chunks == 0  # all is known of it
+
+
+@pytest.mark.parametrize("named", ["{}", "{}/bad.h5", "{}/bad.h5::/entry/data/data"])
+def test_a_file_that_hdf5_crashes_on_is_listed(tmp_path: Path, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process looks into each file first; where it dies, the next file has a new one."""
+    write_stack(tmp_path / "bad.h5", FRAMES, filters="bslz4")
+    write_stack(tmp_path / "good.h5", FRAMES, filters="bslz4")
+    started = []
+
+    @contextmanager
+    def dies(limit_s: float) -> Iterator[Callable[[str], object]]:
+        started.append(limit_s)
+        yield lambda file: None if file.endswith("bad.h5") else Record(file, ())
+
+    monkeypatch.setattr(check_module, "helper", dies)
+    report = check(named.format(tmp_path))
+    (fault,) = report.faults
+    assert fault.where == named.format(tmp_path / "bad.h5" if named == "{}" else tmp_path)
+    assert "HDF5 crashes or hangs" in fault.text
+    assert [stack.is_good for stack in report.stacks] == [True] * (named == "{}")
+    assert len(started) == 1 + (named == "{}")
 
 
 def test_the_library_has_it(tmp_path: Path) -> None:

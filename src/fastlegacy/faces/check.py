@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,10 +18,12 @@ from fastlegacy.hdf5.files import Context, stat_source
 from fastlegacy.hdf5.inventory import stored_bytes, written_frames
 from fastlegacy.hdf5.stack import Stack
 from fastlegacy.hdf5.url import DataUrl, parse_url
+from fastlegacy.index.crawl import DEADLY, Record, helper
 from fastlegacy.sources.find import SUFFIXES, Claim, claim_of, claims, open_claim
 
 __all__ = ["CheckReport", "Fault", "StackReport", "as_plain", "check"]
 
+_LIMIT_S = 60.0  # for looking into one file
 _CACHE_BYTES = 64 << 20  # a chunk is read once: nothing is worth keeping
 
 Begin = Callable[[str, int], None]
@@ -137,10 +140,11 @@ def check(
     read = ChunkCheck(threads)
     report = CheckReport()
     seen: set[str] = set()
-    for named, claim in _stacks(context, paths, report):
-        if str(named) not in seen:
-            seen.add(str(named))
-            _check_stack(context, read, named, claim, report, begin, note)
+    with _Probe() as probe:
+        for named, claim in _stacks(context, paths, report, probe):
+            if str(named) not in seen:
+                seen.add(str(named))
+                _check_stack(context, read, named, claim, report, begin, note)
     return report
 
 
@@ -173,27 +177,59 @@ def as_plain(report: CheckReport) -> dict[str, Any]:
     return {"good": report.is_good, "stacks": stacks, "unreadable": faults}
 
 
+class _Probe:
+    """Lets another process look into files first: HDF5 itself may crash or hang where one is damaged."""
+
+    def __init__(self) -> None:
+        self._ends = ExitStack()
+        self._ask: Callable[[str], Record | None] | None = None
+        self._is_there = False
+
+    def __enter__(self) -> _Probe:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.close()
+
+    def __call__(self, file: str) -> None:
+        """Raise SourceError if HDF5 does."""
+        if not self._is_there:
+            self._ask = self._ends.enter_context(helper(_LIMIT_S))
+            self._is_there = True
+        if self._ask is not None and self._ask(os.path.abspath(file)) is None:
+            self._ends.close()
+            self._is_there = False
+            raise SourceError(DEADLY, file=file)
+
+
 def _stacks(
-    context: Context, paths: Sequence[str | os.PathLike[str]], report: CheckReport
+    context: Context, paths: Sequence[str | os.PathLike[str]], report: CheckReport, probe: _Probe
 ) -> Iterator[tuple[DataUrl, Claim | None]]:
     """Everything that is named; what cannot be opened goes to the report."""
     for path in (os.fspath(path) for path in paths):
         if os.path.exists(path):
-            yield from _stacks_below(context, os.path.abspath(path), report)
+            yield from _stacks_below(context, os.path.abspath(path), report, probe)
             continue
         named = parse_url(path)
         stat_source(named.file)
         if named.dataset is None:
-            yield from _stacks_below(context, os.path.abspath(named.file), report)
+            yield from _stacks_below(context, os.path.abspath(named.file), report, probe)
             continue
-        with _Told(report, path), context.no_h5_left():
-            yield named, claim_of(context, named)
+        claim: Claim | None = None
+        with _Told(report, path) as told, context.no_h5_left():
+            probe(named.file)
+            claim = claim_of(context, named)
+        if told.is_well:
+            yield named, claim
 
 
-def _stacks_below(context: Context, path: str, report: CheckReport) -> Iterator[tuple[DataUrl, Claim | None]]:
+def _stacks_below(
+    context: Context, path: str, report: CheckReport, probe: _Probe
+) -> Iterator[tuple[DataUrl, Claim | None]]:
     for file in _files_below(path):
         found: list[Claim] = []
         with _Told(report, file), context.no_h5_left():
+            probe(file)
             found = claims(context, file)
         for claim in found:
             yield claim.url(file), claim
@@ -215,13 +251,15 @@ class _Told:
 
     def __init__(self, report: CheckReport, where: str) -> None:
         self._report, self._where = report, where
+        self.is_well = True
 
-    def __enter__(self) -> None:
-        return None
+    def __enter__(self) -> _Told:
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
         if not isinstance(error, FastlegacyError):
             return False
+        self.is_well = False
         self._report.faults.append(Fault(self._where, error.message))
         return True
 

@@ -336,7 +336,7 @@ class Stand:
 
 
 def _begin_alike(old: Geometry, new: Geometry) -> bool:
-    """Tell whether the frames that an old geometry speaks of have the same headers by a new one, which may have more."""
+    """Tell whether the frames of an old geometry have the same headers by a new one, which may speak of more."""
     for name in (each.name for each in fields(Geometry) if each.name != "origin"):
         was, now = getattr(old, name), getattr(new, name)
         if isinstance(was, Mapping):

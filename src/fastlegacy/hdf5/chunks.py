@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fastlegacy import _core
 from fastlegacy.errors import NotAStackError, SourceError
 from fastlegacy.hdf5.files import Context
-from fastlegacy.hdf5.filters import Filter, Plan, make_plan, read_filters
+from fastlegacy.hdf5.filters import BITSHUFFLE, Filter, Plan, make_plan, read_filters
 
 __all__ = ["StoredDataset", "absent_dataset", "by_h5py", "check_stack", "stored_dataset"]
 
@@ -26,6 +26,7 @@ _Kind = Literal["contiguous", "chunked", "memory", "python"]
 ChunkMap = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint32]]
 
 NOWHERE = np.uint64(2**64 - 1)
+SHUFFLE = 2
 _MOST_DIMS = 16  # FL_MAX_DIMS of the kernels
 _SKIP_ALL = np.uint32(0xFFFFFFFF)
 _PARTIAL_UNFILTERED = 0x0002  # H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS of H5Dpublic.h
@@ -113,6 +114,7 @@ def stored_dataset(context: Context, dset: Any, file: str, path: str) -> StoredD
     """
     dcpl = dset.id.get_create_plist()
     filters = read_filters(dcpl)
+    _check_elements(filters, dset.dtype.itemsize, file, path)
     plan = make_plan(filters, dset.dtype.itemsize, file=file, dataset=path)
     here = context.file(file)
     fill, shape = fill_bytes(dset), tuple(dset.shape)
@@ -140,6 +142,18 @@ def stored_dataset(context: Context, dset: Any, file: str, path: str) -> StoredD
         return make(whole, "contiguous", file=here, address=dset.id.get_offset())
     fetch = _chunk_map_fetcher(context, here, file, path, shape)
     return make(dset.chunks, "chunked", file=here, pipeline=plan.pipeline, chunk_map=fetch)
+
+
+def _check_elements(filters: tuple[Filter, ...], itemsize: int, file: str, path: str) -> None:
+    """Raise SourceError where shuffle or bitshuffle was told another size of elements than the dataset has.
+
+    HDF5 tells them when a dataset is made. Another number is damage, which would put the bytes into another order.
+    """
+    for f in filters:
+        stated = f.values[0:1] if f.number == SHUFFLE else f.values[2:3] if f.number == BITSHUFFLE else ()
+        if stated and stated[0] not in (0, itemsize):
+            message = f"its header is damaged: {f} of elements of {stated[0]} bytes, which have {itemsize}"
+            raise SourceError(message, file=file, dataset=path, hint="copy the file again from its source")
 
 
 def by_h5py(context: Context, dset: Any, file: str, path: str, sources: tuple[str, ...]) -> StoredDataset:
@@ -233,9 +247,8 @@ def _chunk_map_fetcher(
     def fetch() -> ChunkMap:
         try:
             chunk_map, quiet = read()
-            if context.growing:
-                if not quiet:
-                    chunk_map = _agreed(chunk_map, read()[0])
+            if context.growing and not quiet:
+                chunk_map = _agreed(chunk_map, read()[0])
             _check_apart(chunk_map, file, path, growing=context.growing)
         except (KeyError, OSError) as exc:
             hint = "open the stack again; if it is being written, a little later"

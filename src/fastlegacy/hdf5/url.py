@@ -73,7 +73,10 @@ def parse_url(text: str | os.PathLike[str], dataset: str | None = None) -> DataU
     if os.path.exists(text):
         return DataUrl(text)
     marked = text if "?" in text else text.replace("::", "?", 1)
-    url = urlparse(marked)
+    try:
+        url = urlparse(marked)
+    except ValueError as exc:  # brackets where an address of a machine would be
+        raise UrlError(f"{text!r} cannot be understood: {exc}", hint=_TWO_WORDS) from exc
     if url.fragment or url.params or "#" in marked or ";" in url.path:
         raise UrlError(f"{text!r}: '#' and ';' have a meaning of their own in a url", hint=_TWO_WORDS)
     if len(url.scheme) > 2 and url.scheme != "silx":  # shorter ones are Windows drives

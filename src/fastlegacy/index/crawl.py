@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -29,12 +30,16 @@ from fastlegacy.hdf5.virtual import source_files
 from fastlegacy.index.store import Source, sources_of
 from fastlegacy.sources.find import Claim, Found, claims, places_of, source_named
 
-__all__ = ["Record", "Stored", "look_into", "look_into_all"]
+__all__ = ["DEADLY", "Record", "Stored", "helper", "look_into", "look_into_all"]
 
 _log = logging.getLogger("fastlegacy.catalogue")
 
 _FEW = 12  # files that are looked into sooner than another Python begins
 _MOST_HELPERS = 16
+_LIMIT_S = 300.0  # for one file: HDF5 may never come back from a damaged one
+
+DEADLY = "HDF5 crashes or hangs when it reads it: its structure is damaged"
+"""What is said of a file at which a process has died."""
 
 Told = Callable[[int, int], None]
 """Is told how many of how many files are done."""
@@ -99,8 +104,11 @@ class Record:
     @classmethod
     def from_json(cls, plain: Any) -> Record:
         """Return the record of plain types; KeyError, TypeError or ValueError where they are something else."""
-        sources = tuple((str(path), int(size), int(mtime), int(inode)) for path, size, mtime, inode in plain["sources"])
-        stacks = tuple(_stored_from_json(stack) for stack in plain["stacks"])
+        try:
+            sources = tuple((str(path), int(size), int(mtime), int(ino)) for path, size, mtime, ino in plain["sources"])
+            stacks = tuple(_stored_from_json(stack) for stack in plain["stacks"])
+        except OverflowError as exc:
+            raise ValueError("a number is infinite") from exc
         return cls(str(plain["file"]), sources, stacks, str(plain["error"]))
 
 
@@ -187,12 +195,17 @@ def _by_helpers(files: Sequence[str], helpers: int) -> Iterator[Record]:
     def work() -> None:
         nonlocal running
         try:
-            with _helper() as ask:
-                while (file := _next(todo, news)) is not None:
-                    record = ask(file) or look_into(file)
-                    with news:
-                        done.append(record)
-                        news.notify()
+            file = _next(todo, news)
+            while file is not None:
+                with helper() as ask:
+                    is_alive = True
+                    while file is not None and is_alive:
+                        record = look_into(file) if ask is None else ask(file)
+                        is_alive = record is not None
+                        with news:
+                            done.append(record or _deadly(file))
+                            news.notify()
+                        file = _next(todo, news)
         finally:
             with news:
                 running -= 1
@@ -220,16 +233,25 @@ def _next(todo: Iterator[str], news: threading.Condition) -> str | None:
         return next(todo, None)
 
 
+def _deadly(file: str) -> Record:
+    """The record of a file at which another process has died, or stood still: this one must not try it."""
+    return Record(file, tuple(sources_of([file])), (), f"{file}: {DEADLY}")
+
+
 @contextmanager
-def _helper() -> Iterator[Callable[[str], Record | None]]:
-    """Start another process; yield what asks it for the record of a file (None: it cannot be asked any more)."""
+def helper(limit_s: float = _LIMIT_S) -> Iterator[Callable[[str], Record | None] | None]:
+    """Start another process; yield what asks it for the record of a file (None: no process can be started).
+
+    What asks returns None where the process has died at the file, or did not answer in time: it has ended then. HDF5
+    itself may do either where a file is damaged.
+    """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-m", "fastlegacy.index.crawl"]
     try:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     except OSError as exc:
         _log.debug("no other process can be started: %s", exc)
-        yield lambda file: None
+        yield None
         return
     assert process.stdin is not None
     assert process.stdout is not None
@@ -239,9 +261,11 @@ def _helper() -> Iterator[Callable[[str], Record | None]]:
         try:
             stdin.write(json.dumps(file).encode() + b"\n")
             stdin.flush()
+            if not select.select([stdout], [], [], limit_s)[0]:
+                process.kill()
             return Record.from_json(json.loads(stdout.readline()))
         except (OSError, ValueError, KeyError, TypeError) as exc:
-            _log.debug("the process that looks into files has ended: %s", exc)
+            _log.debug("the process that looks into files has ended at %s: %s", file, exc)
             return None
 
     with process:

@@ -188,8 +188,8 @@ def _run_unmount(folder: str, *, lazy: bool, server: int | None) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
     except OSError as error:
         raise MountError(f"{folder} cannot be unmounted: {error}", hint="install the system package fuse3") from error
-    # fusermount may say no when the server was just faster in unmounting by itself
-    if done.returncode == 0 or _wait_for(lambda: find(folder) != before, 0.2):
+    # fusermount may say no when the server, or what it has left behind, was just faster in unmounting by itself
+    if done.returncode == 0 or before is None or _wait_for(lambda: find(folder) != before, 0.2):
         return
     if "busy" not in done.stderr:
         raise MountError(f"{folder} cannot be unmounted: {done.stderr.strip()}")

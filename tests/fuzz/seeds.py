@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""Makes seeds for the fuzz targets: whole chunks as HDF5's own filters write them, behind a target's numbers.
+
+``python tests/fuzz/seeds.py FOLDER`` writes FOLDER/TARGET/NAME. `./run fuzz` starts from these and from the corpus.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+
+LZ4, PLAIN, ZSTD = 0, 1, 2
+ELEMENTS = {1: 0, 2: 1, 4: 2, 8: 3}
+BSHUF, DEFLATE, SHUFFLE, FLETCHER32, LZ4_CHUNKS = 0, 1, 4, 5, 7
+
+
+def counts(n: int, dtype: str) -> np.ndarray[Any, Any]:
+    """Pixels as a detector counts: mostly small, a few large ones."""
+    rng = np.random.default_rng(n)
+    values = rng.poisson(1.5, n)
+    values[:: max(1, n // 5)] = 200
+    return values.astype(dtype)
+
+
+def stored(data: np.ndarray[Any, Any], **filters: Any) -> bytes:
+    """One chunk as HDF5 writes it."""
+    with h5py.File("seed", "w", driver="core", backing_store=False) as h5:
+        dset = h5.create_dataset("d", data=data, chunks=data.shape, **filters)
+        return bytes(dset.id.read_direct_chunk((0,) * data.ndim)[1])
+
+
+def bitshuffle_seeds() -> dict[str, bytes]:
+    """Compression, element, block, level, elements (2 bytes), range (2 + 2), shift, and the chunk."""
+    found = {}
+    for name, index, cname in (("lz4", LZ4, "lz4"), ("plain", PLAIN, "none"), ("zstd", ZSTD, "zstd")):
+        for n, dtype, block in ((64, "<u2", 0), (333, "<u4", 64), (1000, "<u2", 128), (600, "u1", 8), (77, "<u8", 16)):
+            chunk = stored(counts(n, dtype), **hdf5plugin.Bitshuffle(nelems=block, cname=cname))
+            for level in range(3):
+                head = [index, ELEMENTS[np.dtype(dtype).itemsize], block // 8, level, *divmod(n, 256), 0, 9, 1, 50, 0]
+                found[f"{name}-{n}-{level}"] = bytes(head) + chunk
+    return found
+
+
+def stage(kind: int, element: int = 2) -> bytes:
+    """Kind, element, block, level, compression, plug-in, its number."""
+    return bytes([kind, element, 0, 2, 1, 0, 0])
+
+
+def pipeline_seeds() -> dict[str, bytes]:
+    """Stages, what was skipped (2 bytes), size of the chunk (2), and the chunk."""
+    data = counts(500, "<u2")
+    chains: dict[str, tuple[list[int], dict[str, Any]]] = {
+        "gzip": ([DEFLATE], {"compression": "gzip"}),
+        "shuffle-gzip": ([SHUFFLE, DEFLATE], {"shuffle": True, "compression": "gzip"}),
+        "gzip-fletcher32": ([DEFLATE, FLETCHER32], {"compression": "gzip", "fletcher32": True}),
+        "all": ([SHUFFLE, DEFLATE, FLETCHER32], {"shuffle": True, "compression": "gzip", "fletcher32": True}),
+        "fletcher32": ([FLETCHER32], {"fletcher32": True}),
+        "lz4": ([LZ4_CHUNKS], dict(hdf5plugin.LZ4(nbytes=256))),
+        "bslz4": ([BSHUF], dict(hdf5plugin.Bitshuffle())),
+    }
+    found = {}
+    for name, (kinds, filters) in chains.items():
+        head = bytes([len(kinds)]) + b"".join(stage(kind) for kind in kinds) + bytes([0, 0, *divmod(data.nbytes, 256)])
+        found[name] = head + stored(data, **filters)
+    found["twice"] = bytes([2]) + 2 * stage(DEFLATE) + bytes([0, 0, *divmod(1000, 256)])
+    found["twice"] += zlib.compress(zlib.compress(data.tobytes()))
+    return found
+
+
+def main(folder: Path) -> None:
+    """Write all of them."""
+    for target, seeds in (("bitshuffle", bitshuffle_seeds()), ("pipeline", pipeline_seeds())):
+        (folder / target).mkdir(parents=True, exist_ok=True)
+        for name, data in seeds.items():
+            (folder / target / name).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
