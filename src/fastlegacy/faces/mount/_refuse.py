@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import codecs
 import ctypes
+import errno
 import importlib
+import logging
 import os
 import shutil
 import signal
@@ -21,12 +23,14 @@ from fastlegacy.errors import MountError
 
 __all__ = ["StandardError", "check_device", "load", "names_codec", "option", "serve", "signals_for_libfuse"]
 
+_log = logging.getLogger("fastlegacy.mount")
 _CODEC = "fastlegacy_names"
 _LIBRARY = "libfuse.so.2"
 _MISSING_SLOTS = ("poll", "write_buf", "read_buf", "flock", "fallocate")  # libfuse 2.9 has them, refuse 0.0.4 not
 Attributes = Callable[[int, int], tuple[int, int]]
 """Addresses of ``getattr`` and ``fgetattr`` in Python -> those of the C functions that go before them."""
 
+_FOR_OWN_LOOP = ("fuse_setup", "fuse_teardown", "fuse_start_cleanup_thread", "fuse_stop_cleanup_thread")
 _INSTALL = "install the system package libfuse2 (libfuse2t64 on Debian 13 and Ubuntu 24.04): apt install libfuse2"
 
 
@@ -209,6 +213,75 @@ def signals_for_libfuse() -> Iterator[Callable[[], None]]:
             signal.signal(name, signal.SIG_DFL if handler is None else handler)
 
 
+def _workers() -> int:
+    # the kernel wakes them in turn: with more of them, their buffers are no longer in the cache when they are needed
+    return len(os.sched_getaffinity(0)) + 1
+
+
+class _Library:
+    """libfuse as refuse knows it, but for its loop: ours is run in its place."""
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._library, name)
+
+    def fuse_main_real(self, count: int, words: Any, table: Any, size: int, data: Any) -> int:
+        """Mount, serve, unmount; returns 0, or 1 if it has failed (as libfuse's own)."""
+        library = self._library
+        setup, teardown = library.fuse_setup, library.fuse_teardown
+        setup.restype = ctypes.c_void_p
+        folder, is_parallel = ctypes.c_void_p(), ctypes.c_int()
+        fuse = setup(
+            *(count, words, table, ctypes.c_size_t(size)), ctypes.byref(folder), ctypes.byref(is_parallel), data
+        )
+        if not fuse:
+            return 1
+        try:
+            self._run(ctypes.c_void_p(fuse), is_parallel.value != 0)
+        except OSError as error:
+            _log.error("the kernel's requests cannot be read: %s", error)
+            return 1
+        finally:
+            teardown(ctypes.c_void_p(fuse), folder)
+        return 0
+
+    def _run(self, fuse: ctypes.c_void_p, is_parallel: bool) -> None:
+        from fastlegacy._serve import run_loop
+
+        library = self._library
+        for function in (library.fuse_get_session, library.fuse_session_next_chan):
+            function.restype = ctypes.c_void_p
+        library.fuse_chan_bufsize.restype = ctypes.c_size_t
+        session = ctypes.c_void_p(library.fuse_get_session(fuse))
+        channel = ctypes.c_void_p(library.fuse_session_next_chan(session, None))
+        if library.fuse_start_cleanup_thread(fuse):
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        try:
+            run_loop(
+                library.fuse_chan_fd(channel),
+                library.fuse_chan_bufsize(channel),
+                session.value or 0,
+                channel.value or 0,
+                tuple(_address(getattr(library, f"fuse_session_{name}")) for name in ("process", "exited", "exit")),
+                _workers() if is_parallel else 1,
+            )
+        finally:
+            library.fuse_stop_cleanup_thread(fuse)
+
+
+@contextmanager
+def _own_loop(high: ModuleType) -> Iterator[None]:
+    original = high._libfuse
+    if all(hasattr(original, name) for name in _FOR_OWN_LOOP):  # older ones than 2.9 keep their loop
+        high._libfuse = _Library(original)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        high._libfuse = original  # type: ignore[attr-defined]
+
+
 class StandardError:
     """Keeps what C code writes to the standard error stream until :meth:`restore`.
 
@@ -274,5 +347,5 @@ def serve(high: ModuleType, operations: Any, folder: str, options: Iterable[str]
         name, equals, value = text.partition("=")
         keywords[name] = value if equals else True
     attributes = getattr(operations, "native_attributes", None)
-    with _native_table(high, native, attributes), _whole_stat(high), names_codec() as codec:
+    with _native_table(high, native, attributes), _whole_stat(high), _own_loop(high), names_codec() as codec:
         _listing(high)(operations, folder, raw_fi=True, encoding=codec, foreground=True, **keywords)
