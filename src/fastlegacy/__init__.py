@@ -24,9 +24,10 @@ if TYPE_CHECKING:
         UrlError,
     )
     from fastlegacy.faces import codecs
+    from fastlegacy.faces.check import CheckReport, check
     from fastlegacy.faces.collection import Collection
     from fastlegacy.faces.export import export
-    from fastlegacy.faces.library import collection, decode, encode, formats, open, stacks, tree
+    from fastlegacy.faces.library import collection, decode, encode, formats, open, sparse, stacks, tree
     from fastlegacy.hdf5.stack import Stack
     from fastlegacy.index.folder import Folder
     from fastlegacy.index.tree import Tree, VirtualFile
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArrayStack",
+    "CheckReport",
     "Collection",
     "DecodeError",
     "ExportError",
@@ -52,6 +54,7 @@ __all__ = [
     "Tree",
     "UrlError",
     "VirtualFile",
+    "check",
     "codecs",
     "collection",
     "decode",
@@ -59,6 +62,7 @@ __all__ = [
     "export",
     "formats",
     "open",
+    "sparse",
     "stacks",
     "tree",
 ]
@@ -77,9 +81,10 @@ _HOMES = {
         "SourceError",
         "UrlError",
     ),
+    "fastlegacy.faces.check": ("CheckReport", "check"),
     "fastlegacy.faces.export": ("export",),
     "fastlegacy.faces.collection": ("Collection",),
-    "fastlegacy.faces.library": ("collection", "decode", "encode", "formats", "open", "stacks", "tree"),
+    "fastlegacy.faces.library": ("collection", "decode", "encode", "formats", "open", "sparse", "stacks", "tree"),
     "fastlegacy.hdf5.stack": ("Stack",),
     "fastlegacy.index.folder": ("Folder",),
     "fastlegacy.index.tree": ("Tree", "VirtualFile"),

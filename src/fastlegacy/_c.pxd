@@ -32,13 +32,15 @@ cdef extern from "bitshuffle.h" nogil:
         FL_BSHUF_LZ4
         FL_BSHUF_ZSTD
     int fl_simd_best()
-    ctypedef int (*fl_lz4_fn)(const char *, char *, int, int)
+    const char *fl_simd_vector_name()
+    size_t FL_LZ4_SLACK
+    size_t FL_LZ4_NO_ROWS
+    int fl_lz4(const uint8_t *, size_t, uint8_t *, size_t, size_t, size_t, size_t *, int)
     ctypedef size_t (*fl_zstd_fn)(void *, size_t, const void *, size_t)
     ctypedef struct fl_bshuf:
         size_t elem
         size_t block
         int compression
-        fl_lz4_fn lz4
         fl_zstd_fn zstd
         int simd
     ctypedef struct fl_blocks:
@@ -46,14 +48,27 @@ cdef extern from "bitshuffle.h" nogil:
     int fl_blocks_open(fl_blocks *, const fl_bshuf *, const uint8_t *, size_t, size_t, fl_error *)
     int fl_blocks_read(const fl_blocks *, const fl_bshuf *, size_t, size_t, uint8_t *, fl_error *)
     void fl_blocks_close(fl_blocks *)
-    void fl_unbitshuffle(const uint8_t *, size_t, size_t, uint8_t *, uint8_t *, int)
+    void fl_unbitshuffle(const uint8_t *, size_t, size_t, uint8_t *, uint8_t *, int, size_t)
     void fl_unshuffle(const uint8_t *, size_t, size_t, uint8_t *, int)
+
+cdef extern from "cache.h" nogil:
+    ctypedef struct fl_cache:
+        size_t bytes
+        size_t max_bytes
+        uint64_t hits
+        uint64_t misses
+    void fl_cache_init(fl_cache *, size_t)
+    void fl_cache_free(fl_cache *)
+    void fl_cache_set_max(fl_cache *, size_t)
+    void fl_cache_forget(fl_cache *, uint64_t)
 
 cdef extern from "filters.h" nogil:
     enum:
         FL_MAX_FILTERS
         FL_MAX_CD
         FL_STAGE_BSHUF
+        FL_STAGE_LZ4
+        FL_STAGE_LIBDEFLATE
         FL_STAGE_DEFLATE
         FL_STAGE_BZIP2
         FL_STAGE_ZSTD
@@ -69,6 +84,10 @@ cdef extern from "filters.h" nogil:
     ctypedef size_t (*fl_h5z_fn)(unsigned, size_t, const unsigned *, size_t, size_t *, void **)
     ctypedef int (*fl_uncompress_fn)(uint8_t *, unsigned long *, const uint8_t *, unsigned long)
     ctypedef int (*fl_bunzip2_fn)(char *, unsigned *, char *, unsigned, int, int)
+    ctypedef struct fl_libdeflate:
+        void *(*make)() noexcept nogil
+        int (*decode)(void *, const void *, size_t, void *, size_t, size_t *) noexcept nogil
+        void (*drop)(void *) noexcept nogil
     ctypedef struct fl_stage:
         int kind
         int id
@@ -77,6 +96,7 @@ cdef extern from "filters.h" nogil:
         size_t elem
         fl_bshuf bshuf
         fl_uncompress_fn uncompress
+        fl_libdeflate libdeflate
         fl_bunzip2_fn bunzip2
         fl_h5z_fn plugin
         pthread_mutex_t *one_at_a_time
@@ -84,7 +104,10 @@ cdef extern from "filters.h" nogil:
         fl_stage *stages
         int n
     uint32_t fl_fletcher32(const uint8_t *, size_t)
-    int fl_pipeline_undo(const fl_pipeline *, uint32_t, void **, size_t, size_t, fl_error *)
+    ctypedef struct fl_buffer:
+        uint8_t *data
+        size_t room
+    int fl_pipeline_undo(const fl_pipeline *, uint32_t, fl_cache *, fl_buffer *, size_t, uint8_t *, size_t, fl_error *)
     int fl_pipeline_is_blocks(const fl_pipeline *, uint32_t)
 
 cdef extern from "files.h" nogil:
@@ -100,17 +123,6 @@ cdef extern from "files.h" nogil:
     int fl_files_same(fl_files *, int, uint64_t, uint64_t, int64_t)
     int fl_files_rename(fl_files *, int, const char *)
     void fl_files_close_idle(fl_files *, int)
-
-cdef extern from "cache.h" nogil:
-    ctypedef struct fl_cache:
-        size_t bytes
-        size_t max_bytes
-        uint64_t hits
-        uint64_t misses
-    void fl_cache_init(fl_cache *, size_t)
-    void fl_cache_free(fl_cache *)
-    void fl_cache_set_max(fl_cache *, size_t)
-    void fl_cache_forget(fl_cache *, uint64_t)
 
 cdef extern from "dataset.h" nogil:
     enum:
@@ -176,6 +188,13 @@ cdef extern from "stack.h" nogil:
         int64_t *members
     void fl_members_at(const fl_stack *, int64_t, int64_t *, int64_t *)
     int fl_stack_read(const fl_stack *, int64_t, int64_t, uint8_t *, fl_error *)
+
+cdef extern from "sparse.h" nogil:
+    ctypedef struct fl_found:
+        uint32_t *indices
+        uint8_t *values
+        size_t n
+    int fl_stack_sparse(const fl_stack *, int64_t, uint64_t, const uint8_t *, fl_found *, int, fl_error *)
 
 cdef extern from "convert.h" nogil:
     ctypedef union fl_number:

@@ -6,6 +6,7 @@ from fastlegacy._c cimport fl_error, fl_pipeline, fl_stage, pthread_mutex_t
 
 cdef object exception(const fl_error *e, str place)
 cdef object raised(const fl_error *e)
+cdef int simd_level(str simd) except -1
 
 
 cdef class Mutex:

@@ -5,12 +5,14 @@
 The C is in ``csrc/bitshuffle.h`` and ``csrc/filters.h``; how these modules are built up says ``_core.pyx``.
 """
 
+import os
+
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from fastlegacy._c cimport *
-from fastlegacy.errors import DecodeError, LayoutError, SourceError
+from fastlegacy.errors import DecodeError, LayoutError, SourceError, UrlError
 
 
 # ---------------------------------------------------------------------------------------------------- errors
@@ -42,26 +44,78 @@ cdef object raised(const fl_error *e):
 
 # ---------------------------------------------------------------------------------------------------- kernels
 
-cdef tuple _LEVELS = ("portable", "avx2", "avx512")
+cdef tuple _LEVELS = ("portable", fl_simd_vector_name().decode(), "avx2", "avx512")
 
 
-cdef int _level(str simd) except -1:
-    if simd is None:
+cdef int simd_level(str simd) except -1:
+    """Number of a level by its name; None: what the environment says, or else the best that this machine has."""
+    asked = os.environ.get("FASTLEGACY_SIMD") if simd is None else simd
+    if not asked:
         return fl_simd_best()
-    if simd not in simd_levels():
-        raise ValueError(f"this machine has no {simd!r} kernels; it has {simd_levels()}")
-    return _LEVELS.index(simd)
+    if asked in simd_levels():
+        return _LEVELS.index(asked)
+    message = f"this machine has no {asked!r} kernels; it has {', '.join(simd_levels())}"
+    if simd is not None:
+        raise ValueError(message)
+    raise UrlError(message, hint="unset FASTLEGACY_SIMD, or set it to one of these")
 
 
 def simd_levels():
-    """Names of the kernel levels that run on this machine, slowest first ("avx512": with GFNI)."""
+    """Names of the kernel levels that run on this machine, slowest first ("avx512": with VBMI and GFNI)."""
     return list(_LEVELS[: fl_simd_best() + 1])
+
+
+def simd_in_use():
+    """Name of the kernel level that is used: the best, or the one in the environment variable FASTLEGACY_SIMD.
+
+    Raises
+    ------
+    UrlError
+        If this machine has no such level.
+    """
+    return _LEVELS[simd_level(None)]
+
+
+def unlz4(const uint8_t[::1] data not None, uint8_t[::1] out not None, Py_ssize_t row=0, str simd=None):
+    """Decode an LZ4 block that fills ``out``.
+
+    Parameters
+    ----------
+    row : int
+        Length of a row of bit planes, which divides that of ``out``; 0: no rows.
+
+    Returns
+    -------
+    int or None
+        None if the block is damaged. Otherwise the last row that was written: those behind it are equal to it, and
+        ``out`` does not have them. Without rows 0.
+    """
+    cdef size_t size = data.shape[0], room = out.shape[0], last = 0
+    cdef int level = simd_level(simd), ok
+    cdef const uint8_t *src = &data[0] if size else NULL
+    cdef uint8_t *roomy = NULL
+    if row < 0 or (row and out.shape[0] % row):
+        raise ValueError("out is not a whole number of rows")
+    if row and room:
+        last = room // row - 1
+        roomy = <uint8_t *>malloc(room + FL_LZ4_SLACK)
+        if roomy == NULL:
+            raise MemoryError
+    with nogil:
+        if roomy == NULL:
+            ok = fl_lz4(src, size, &out[0] if room else NULL, room, 0, FL_LZ4_NO_ROWS, &last, level)
+        else:
+            ok = fl_lz4(src, size, roomy, room, FL_LZ4_SLACK, row, &last, level)
+            if ok:
+                memcpy(&out[0], roomy, (last + 1) * row)
+            free(roomy)
+    return last if ok else None
 
 
 def unbitshuffle(const uint8_t[::1] data not None, uint8_t[::1] out not None, Py_ssize_t itemsize, str simd=None):
     """Undo the bit transposition of one block of whole groups of 8 elements."""
     cdef Py_ssize_t size = data.shape[0]
-    cdef int level = _level(simd)
+    cdef int level = simd_level(simd)
     if itemsize < 1 or size % (8 * itemsize) or out.shape[0] != size:
         raise ValueError("a block is a multiple of 8 elements, and out has its size")
     if size == 0:
@@ -70,14 +124,14 @@ def unbitshuffle(const uint8_t[::1] data not None, uint8_t[::1] out not None, Py
     if planes == NULL:
         raise MemoryError
     with nogil:
-        fl_unbitshuffle(&data[0], size // itemsize, itemsize, &out[0], planes, level)
+        fl_unbitshuffle(&data[0], size // itemsize, itemsize, &out[0], planes, level, 8 * itemsize - 1)
         free(planes)
 
 
 def unshuffle(const uint8_t[::1] data not None, uint8_t[::1] out not None, Py_ssize_t itemsize, str simd=None):
     """Undo HDF5's byte shuffle of whole elements."""
     cdef Py_ssize_t size = data.shape[0]
-    cdef int level = _level(simd)
+    cdef int level = simd_level(simd)
     if itemsize < 1 or size % itemsize or out.shape[0] != size:
         raise ValueError("data are whole elements, and out has their size")
     if size:
@@ -107,7 +161,7 @@ cdef class Pipeline:
     def __cinit__(self, str simd=None):
         memset(&self.pipeline, 0, sizeof(self.pipeline))
         self.keep = []
-        self.simd = _level(simd)
+        self.simd = simd_level(simd)
 
     def __len__(self):
         return self.pipeline.n
@@ -123,19 +177,17 @@ cdef class Pipeline:
         return stage
 
     def add_bitshuffle(self, Py_ssize_t itemsize, Py_ssize_t block_elements, int compression, size_t decoder=0):
-        """Filter 32008. ``compression``: 0 none, 2 LZ4, 3 zstd, as the filter counts; ``decoder``: the address of
-        ``LZ4_decompress_safe`` or ``ZSTD_decompress``."""
+        """Filter 32008. ``compression``: 0 none, 2 LZ4, 3 zstd, as the filter counts; ``decoder``: for zstd the address
+        of ``ZSTD_decompress``."""
         if itemsize < 1 or itemsize > 1 << 20 or block_elements < 0 or block_elements > 1 << 28:
             raise ValueError("impossible element or block size")
-        if compression not in (FL_BSHUF_PLAIN, FL_BSHUF_LZ4, FL_BSHUF_ZSTD) or (compression and not decoder):
+        if compression not in (FL_BSHUF_PLAIN, FL_BSHUF_LZ4) and not (compression == FL_BSHUF_ZSTD and decoder):
             raise ValueError("unknown compression, or no decoder for it")
         cdef fl_stage *stage = self._new(FL_STAGE_BSHUF, 32008)
         stage.bshuf.elem = itemsize
         stage.bshuf.block = block_elements
         stage.bshuf.compression = compression
-        if compression == FL_BSHUF_LZ4:
-            stage.bshuf.lz4 = <fl_lz4_fn>decoder
-        elif compression == FL_BSHUF_ZSTD:
+        if compression == FL_BSHUF_ZSTD:
             stage.bshuf.zstd = <fl_zstd_fn>decoder
 
     def add_codec(self, str name not None, size_t decoder):
@@ -151,6 +203,20 @@ cdef class Pipeline:
             self._new(FL_STAGE_ZSTD, 32015).bshuf.zstd = <fl_zstd_fn>decoder
         else:
             raise ValueError(f"unknown codec {name!r}")
+
+    def add_libdeflate(self, size_t make, size_t decode, size_t drop):
+        """Filter 1 by the addresses of libdeflate's ``libdeflate_alloc_decompressor``, ``libdeflate_zlib_decompress``
+        and ``libdeflate_free_decompressor``."""
+        if not (make and decode and drop):
+            raise ValueError("no decoder")
+        cdef fl_stage *stage = self._new(FL_STAGE_LIBDEFLATE, 1)
+        stage.libdeflate.make = <void *(*)() noexcept nogil>make
+        stage.libdeflate.decode = <int (*)(void *, const void *, size_t, void *, size_t, size_t *) noexcept nogil>decode
+        stage.libdeflate.drop = <void (*)(void *) noexcept nogil>drop
+
+    def add_lz4(self):
+        """Filter 32004."""
+        self._new(FL_STAGE_LZ4, 32004)
 
     def add_shuffle(self, Py_ssize_t itemsize):
         """Filter 2."""
@@ -185,8 +251,8 @@ cdef class Pipeline:
         cdef uint8_t *dst = &out[0] if expected else &empty
         cdef fl_error error
         cdef fl_blocks blocks
+        cdef fl_buffer buf
         cdef int rc
-        cdef void *buf
         fl_error_clear(&error)
         with nogil:
             if fl_pipeline_is_blocks(&self.pipeline, mask):
@@ -195,14 +261,13 @@ cdef class Pipeline:
                     rc = fl_blocks_read(&blocks, &self.pipeline.stages[0].bshuf, 0, expected, dst, &error)
                     fl_blocks_close(&blocks)
             else:
-                buf = malloc(size + 1)
-                if buf == NULL:
+                buf.room = size + 1
+                buf.data = <uint8_t *>malloc(buf.room)
+                if buf.data == NULL:
                     rc = fl_fail(&error, FL_NOMEM, b"")
                 else:
-                    memcpy(buf, src, size)
-                    rc = fl_pipeline_undo(&self.pipeline, mask, &buf, size, expected, &error)
-                    if rc == FL_OK:
-                        memcpy(dst, buf, expected)
-                    free(buf)
+                    memcpy(buf.data, src, size)
+                    rc = fl_pipeline_undo(&self.pipeline, mask, NULL, &buf, size, dst, expected, &error)
+                    free(buf.data)
         if rc:
             raise raised(&error)

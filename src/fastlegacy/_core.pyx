@@ -6,7 +6,8 @@
 Design, in three storeys:
 
 a) ``csrc/*.h``: plain C on raw buffers, one theme a file, each building on those before it:
-   status, bitshuffle, filters, files, cache, dataset, stack, convert, pixels, coded, splice, fuse_ops. Errors by code.
+   status, lz4, bitshuffle, cache, filters, files, dataset, stack, sparse, convert, pixels, coded, splice, fuse_ops.
+   Errors by code.
 b) ``_codec``, this module, ``_view``, ``_serve`` and ``_encode``: extension types that own the C structs, check what
    comes in, drop the GIL around the C call and turn codes into the exceptions of ``fastlegacy.errors``.
 c) ``fastlegacy.hdf5`` and the faces: everything with names, paths and defaults.
@@ -27,7 +28,10 @@ import math
 import threading
 
 from fastlegacy._c cimport *
-from fastlegacy._codec cimport Pipeline, raised
+from fastlegacy._codec cimport Pipeline, raised, simd_level
+
+cdef extern from "dataset.h" nogil:
+    int fl_chunk_read(fl_dataset *, int64_t, size_t, size_t, uint8_t *, fl_error *)
 
 
 # ---------------------------------------------------------------------------------------------------- sources
@@ -287,6 +291,25 @@ cdef class Dataset:
             self.arrays = arrays
             FL_ATOMIC_SET(&self.dataset.ready, 1)
 
+    def read(self, int64_t chunk, int64_t first_byte, uint8_t[::1] out not None):
+        """Fill ``out`` with the decoded bytes of a chunk, from the given one on."""
+        cdef size_t n = out.shape[0]
+        cdef fl_error error
+        cdef int rc
+        if first_byte < 0 or n > self.dataset.chunk_bytes or <size_t>first_byte > self.dataset.chunk_bytes - n:
+            raise IndexError(f"a chunk has {self.dataset.chunk_bytes} bytes")
+        if n == 0:
+            return
+        fl_error_clear(&error)
+        with nogil:
+            rc = fl_dataset_ready(&self.dataset, &error)
+            if rc:
+                error.name = self.dataset.name
+            else:
+                rc = fl_chunk_read(&self.dataset, chunk, first_byte, first_byte + n, &out[0], &error)
+        if rc:
+            raise raised(&error)
+
 
 @cython.no_gc_clear
 cdef class Stack:
@@ -432,3 +455,38 @@ cdef class Stack:
             rc = fl_stack_read(&self.stack, first_pixel, first_pixel + n, &out[0], &error)
         if rc:
             raise raised(&error)
+
+    def sparse(self, int64_t frame, uint64_t cut, const uint8_t[::1] mask, uint32_t[::1] indices not None,
+               uint8_t[::1] values not None, str simd=None):
+        """Find the pixels of a frame that are above ``cut``: unsigned ones of 1, 2 or 4 bytes, in native order.
+
+        Parameters
+        ----------
+        mask : buffer of bytes or None
+            One for each pixel; those that are not 0 leave a pixel out.
+        indices, values : buffers
+            With room for all pixels of a frame and one more; the first of them are filled.
+
+        Returns
+        -------
+        int
+            How many were found.
+        """
+        cdef int64_t n = self.stack.ny * self.stack.nx
+        cdef int level = simd_level(simd), rc
+        cdef fl_found found
+        cdef fl_error error
+        if self.stack.itemsize not in (1, 2, 4) or n >= 2 ** 32 or cut >> 8 * self.stack.itemsize:
+            raise ValueError("pixels of 1, 2 or 4 bytes, fewer than 2**32 of them, and a cut that is one of them")
+        if not 0 <= frame < self.stack.frames:
+            raise IndexError(f"there is no frame {frame}")
+        if indices.shape[0] <= n or values.shape[0] < (n + 1) * <int64_t>self.stack.itemsize \
+                or (mask is not None and mask.shape[0] != n):
+            raise ValueError("room for each pixel and one more, and a mask for each pixel")
+        found.indices, found.values = &indices[0], &values[0]
+        fl_error_clear(&error)
+        with nogil:
+            rc = fl_stack_sparse(&self.stack, frame, cut, &mask[0] if mask is not None else NULL, &found, level, &error)
+        if rc:
+            raise raised(&error)
+        return found.n

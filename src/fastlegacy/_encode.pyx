@@ -12,25 +12,13 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from libc.stdint cimport UINT32_MAX, int32_t, int64_t, uint8_t, uint64_t
 
-from fastlegacy._c cimport FL_OK, fl_error, fl_error_clear, fl_error_text, fl_simd_best
+from fastlegacy._c cimport FL_OK, fl_error, fl_error_clear, fl_error_text
+from fastlegacy._codec cimport simd_level
 from fastlegacy._encode_c cimport *
 from fastlegacy.errors import DecodeError, LayoutError
 
 
 # ---------------------------------------------------------------------------------------------------- what all need
-
-cdef tuple _LEVELS = ("portable", "avx2", "avx512")
-
-
-cdef int _level(str simd) except -1:
-    cdef int best = fl_simd_best()
-    if simd is None:
-        return best
-    levels = _LEVELS[: best + 1]
-    if simd not in levels:
-        raise ValueError(f"this machine has no {simd!r} kernels; it has {list(levels)}")
-    return _LEVELS.index(simd)
-
 
 cdef object _line(pixels):
     """The pixels as one line, over the same memory."""
@@ -106,7 +94,7 @@ cdef int64_t _byte_offset_size(const int32_t[::1] line, int level):
 
 def byte_offset_size(pixels not None, str simd=None):
     """Count the bytes that ``byte_offset_encode`` would return, without writing any."""
-    return _byte_offset_size(_line(pixels), _level(simd))
+    return _byte_offset_size(_line(pixels), simd_level(simd))
 
 
 def byte_offset_encode(pixels not None, str simd=None):
@@ -115,7 +103,7 @@ def byte_offset_encode(pixels not None, str simd=None):
     Every pair of neighbours survives, also those whose difference needs more than 32 bits.
     """
     cdef const int32_t[::1] line = _line(pixels)
-    cdef int level = _level(simd)
+    cdef int level = simd_level(simd)
     cdef int64_t n = line.shape[0]
     if n == 0:
         return b""
@@ -143,7 +131,7 @@ def byte_offset_decode(const uint8_t[::1] data not None, out not None, str simd=
     cdef int32_t[::1] line = _line(out)
     cdef int64_t n = line.shape[0]
     cdef size_t size = data.shape[0], used = 0
-    cdef int level = _level(simd)
+    cdef int level = simd_level(simd)
     cdef uint8_t empty = 0
     cdef const uint8_t *src = &data[0] if size else &empty
     cdef int rc
@@ -169,7 +157,7 @@ cdef size_t _check_limit(size_t size) except 0:
 def agi_size(const int32_t[:, ::1] pixels not None, str simd=None):
     """Count the bytes that ``agi_encode`` would return, without writing any."""
     cdef int64_t ny = pixels.shape[0], nx = pixels.shape[1]
-    cdef int level = _level(simd)
+    cdef int level = simd_level(simd)
     cdef size_t size
     _check_shape(ny, nx)
     with nogil:
@@ -183,7 +171,7 @@ def agi_encode(const int32_t[:, ::1] pixels not None, str simd=None):
     Differences wrap at 32 bits, as its readers' sums do.
     """
     cdef int64_t ny = pixels.shape[0], nx = pixels.shape[1]
-    cdef int level = _level(simd)
+    cdef int level = simd_level(simd)
     _check_shape(ny, nx)
     cdef _Room room = _Room()
     cdef uint8_t *out = room.make_likely(ny * (nx + 4))
@@ -205,7 +193,7 @@ def agi_encode_rows(const int32_t[:, ::1] pixels not None, uint64_t start=0, str
     size of all rows (u32, little endian), the rows of all blocks, and the tables of all blocks.
     """
     cdef int64_t ny = pixels.shape[0], nx = pixels.shape[1]
-    cdef int level = _level(simd)
+    cdef int level = simd_level(simd)
     _check_shape(ny, nx)
     cdef size_t size, written = 0
     with nogil:
@@ -231,7 +219,7 @@ def agi_decode(const uint8_t[::1] data not None, int32_t[:, ::1] out not None, s
     """
     cdef int64_t ny = out.shape[0], nx = out.shape[1]
     cdef size_t size = data.shape[0], used = 0
-    cdef int level = _level(simd)
+    cdef int level = simd_level(simd)
     cdef uint8_t empty = 0
     cdef const uint8_t *src = &data[0] if size else &empty
     cdef int rc

@@ -12,7 +12,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from fastlegacy._c cimport *
-from fastlegacy._codec cimport raised
+from fastlegacy._codec cimport raised, simd_level
 
 # bound of everything that is counted here in bytes or pixels: the sum of two such numbers still fits
 cdef int64_t _LARGEST = 2 ** 62
@@ -20,7 +20,6 @@ cdef int64_t _LONGEST = 2 ** 31
 
 cdef tuple _TYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8")
 cdef dict _CODECS = {"byte_offset": FL_BYTE_OFFSET, "agi_bitfield": FL_AGI_BITFIELD, "bruker100": FL_BRUKER}
-cdef tuple _LEVELS = ("portable", "avx2", "avx512")
 
 
 # ---------------------------------------------------------------------------------------------------- pixels
@@ -85,12 +84,7 @@ cdef class View:
         v.transpose, v.flip_ud, v.flip_lr = transpose, flip_ud, flip_lr
         v.ny, v.nx = (v.bx, v.by) if transpose else (v.by, v.bx)
         v.cache = &cache.cache
-        v.simd = fl_simd_best()
-        if simd is not None:
-            levels = _LEVELS[: v.simd + 1]
-            if simd not in levels:
-                raise ValueError(f"this machine has no {simd!r} kernels; it has {list(levels)}")
-            v.simd = _LEVELS.index(simd)
+        v.simd = simd_level(simd)
         self.stack, self.cache, self.mask, self.coders = stack, cache, mask, {}
 
     def __dealloc__(self):

@@ -133,8 +133,18 @@ def lz4_literals(data: bytes) -> bytes:
     return bytes([0xF0, *[255] * n, rest]) + data
 
 
+def lz4_filter(data: bytes, block: int = 1 << 30) -> bytes:
+    """A chunk as HDF5's filter LZ4 stores it; every second block is not compressed."""
+    out = struct.pack(">QI", len(data), block)
+    for number, at in enumerate(range(0, len(data), block)):
+        part = data[at : at + block]
+        packed = part if number % 2 else lz4_literals(part)
+        out += struct.pack(">I", len(packed)) + packed
+    return out
+
+
 def lz4_decode(data: bytes) -> bytes:
-    """An LZ4 block, backwards."""
+    """An LZ4 block, backwards; IndexError if it is damaged."""
     out = bytearray()
     at = 0
     while at < len(data):
@@ -143,12 +153,14 @@ def lz4_decode(data: bytes) -> bytes:
         out += data[at : at + literals]
         at += literals
         if at == len(data):
-            break
+            return bytes(out)
+        if at > len(data) or data[at : at + 2] == b"\0\0":
+            raise IndexError(at)
         offset = data[at] | data[at + 1] << 8
         match, at = _length(data, at + 2, token & 15)
         for _ in range(match + 4):
             out.append(out[-offset])
-    return bytes(out)
+    raise IndexError(at)
 
 
 def _length(data: bytes, at: int, nibble: int) -> tuple[int, int]:

@@ -13,6 +13,11 @@ from fastlegacy.errors import SourceError
 SHAPE = (2, 4, 8)
 
 
+def identity(path):
+    status = path.stat()
+    return status.st_size, status.st_ino, status.st_mtime_ns
+
+
 class Raw:
     """Plain files with one contiguous dataset each."""
 
@@ -28,11 +33,10 @@ class Raw:
             self.paths.append(path)
             self.stacks.append(self.stack(path))
 
-    def stack(self, path):
-        status = path.stat()
-        number = self.files.add(bytes(path), status.st_size, status.st_ino, status.st_mtime_ns)
+    def stack(self, path, *, growing=False):
+        file = self.files.add(bytes(path), *identity(path), growing=growing)
         dataset = _core.Dataset(
-            f"{path}::/d", SHAPE, SHAPE, b"\0\0", self.files, self.cache, "contiguous", file=number, address=4
+            f"{path}::/d", SHAPE, SHAPE, b"\0\0", self.files, self.cache, "contiguous", file=file, address=4
         )
         axes = [(0, 1, n, k, 0, 1) for k, n in enumerate(SHAPE)]
         return _core.Stack(SHAPE, b"\0\0", [(dataset, axes, (0, 0, 0))])
@@ -113,6 +117,90 @@ def test_a_file_that_was_changed_is_not_read(tmp_path, change):
     assert np.array_equal(raw.read(1), raw.arrays[1])
 
 
+@pytest.mark.parametrize("growing", [False, True])
+def test_a_file_that_is_changed_while_it_is_open(tmp_path, growing):
+    """Its bytes may be others by now. A file that grows has more of them, and the old ones where they were."""
+    raw = Raw(tmp_path, 1, 1)
+    stack = raw.stack(raw.paths[0], growing=growing)
+    stack.read(0, bytearray(128))
+    with raw.paths[0].open("ab") as file:
+        file.write(b"more")
+    if not growing:
+        with pytest.raises(SourceError, match="has changed since it was opened"):
+            stack.read(0, bytearray(128))
+        return
+    out = bytearray(128)
+    stack.read(0, out)
+    assert out == raw.arrays[0].tobytes()
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+@pytest.mark.parametrize("change", ["replaced", "shorter", "shorter than somebody saw it"])
+def test_a_growing_file_is_never_another_or_shorter(tmp_path, is_open, change):
+    raw = Raw(tmp_path, 1, 1)
+    path = raw.paths[0]
+    file = raw.files.add(bytes(path), *identity(path), growing=True)
+    assert file.growing
+    dataset = _core.Dataset("a::/d", (4, 8), (4, 8), b"\0", raw.files, raw.cache, "contiguous", file=file, address=4)
+    stack = _core.Stack((4, 8), b"\0", [(dataset, [(0, 1, 4, 0, 0, 1), (0, 1, 8, 1, 0, 1)], (0, 0))])
+    stack.read(0, bytearray(32))
+    if not is_open:
+        file.close_idle()
+    if change == "replaced":
+        path.rename(tmp_path / "away")
+        path.write_bytes(bytes(2000))
+        assert not file.same(*identity(path))
+    elif change == "shorter":
+        os.truncate(path, path.stat().st_size - 1)
+    else:
+        size = path.stat().st_size
+        os.truncate(path, size + 100)
+        assert file.same(*identity(path))
+        os.truncate(path, size)
+    if change == "replaced" and is_open:  # its bytes are still those of the file that was indexed
+        file.close_idle()
+    with pytest.raises(SourceError, match="has changed since it was opened"):
+        stack.read(0, bytearray(32))
+
+
+def test_a_growing_file_that_was_another_stays_lost(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(bytes(10))
+    file = _core.Files(1).add(bytes(path), *identity(path), growing=True)
+    first = identity(path)
+    assert file.same(first[0] + 5, *first[1:])
+    assert not file.same(*first)
+    assert not file.same(first[0] + 50, *first[1:])
+
+
+def test_files_that_nobody_needs_are_forgotten(tmp_path):
+    """And closed; their numbers are used again."""
+    raw = Raw(tmp_path, 3, 3)
+    for i in range(3):
+        raw.read(i)
+    del raw.stacks[1]
+    assert len(raw.files) == 2
+    assert open_descriptors(tmp_path) == raw.files.open_files == 2
+    for _ in range(100):
+        stack = raw.stack(raw.paths[1])
+    assert len(raw.files) == 3
+    raw.stacks.insert(1, stack)
+    for i in (1, 0, 2):
+        assert np.array_equal(raw.read(i), raw.arrays[i])
+    assert open_descriptors(tmp_path) == raw.files.open_files == 3
+
+
+def test_files_and_datasets_belong_together(tmp_path):
+    raw = Raw(tmp_path, 1, 1)
+    file = _core.Files(1).add(bytes(raw.paths[0]), *identity(raw.paths[0]))
+    with pytest.raises(ValueError, match="another table"):
+        _core.Dataset("a::/d", (4,), (4,), b"\0", raw.files, raw.cache, "contiguous", file=file, address=4)
+    with pytest.raises(ValueError, match="no such file"):
+        _core.Dataset("a::/d", (4,), (4,), b"\0", raw.files, raw.cache, "contiguous", address=4)
+    with pytest.raises(ValueError, match="no such file"):
+        _core.Dataset("a::/d", (4,), (4,), b"\0", raw.files, raw.cache, "chunked", chunk_map=tuple)
+
+
 def test_a_file_that_is_removed(tmp_path):
     raw = Raw(tmp_path, 1, 1)
     raw.paths[0].unlink()
@@ -127,9 +215,8 @@ def test_a_file_that_is_cut_short_while_it_is_open(tmp_path):
     os.truncate(raw.paths[0], 60)
     with pytest.raises(SourceError, match="truncated"):
         raw.read(0)
-    out = np.empty(8, "<u2")
-    raw.stacks[0].read(0, out.view(np.uint8))
-    assert np.array_equal(out, raw.arrays[0].reshape(-1)[:8])
+    with pytest.raises(SourceError, match="has changed since it was opened"):
+        raw.stacks[0].read(0, bytearray(16))
 
 
 def test_a_file_that_was_too_short_from_the_start(tmp_path):
@@ -146,11 +233,13 @@ def test_another_path_to_the_same_file(tmp_path):
     raw.paths[0].rename(moved)
     with pytest.raises(SourceError):
         raw.read(0)
-    raw.files.rename(0, bytes(moved))
-    assert np.array_equal(raw.read(0), raw.arrays[0])
-    for number in (-1, 2):
-        with pytest.raises(IndexError):
-            raw.files.rename(number, b"x")
+    file = raw.files.add(bytes(tmp_path / "0.raw"), *identity(moved))
+    dataset = _core.Dataset("a::/d", (4,), (4,), b"\0", raw.files, raw.cache, "contiguous", file=file, address=0)
+    stack = _core.Stack((2, 2), b"\0", [(dataset, [(0, 1, 1, -1, 0, 1), (0, 1, 2, 0, 0, 1)], (0,))])
+    file.rename(bytes(moved))
+    out = bytearray(2)
+    stack.read(0, out)
+    assert out == b"he"
 
 
 def test_out_of_descriptors(tmp_path):

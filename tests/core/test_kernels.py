@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastlegacy import _codec
+from fastlegacy.errors import UrlError
 
 SIMD = _codec.simd_levels()
 ITEMSIZES = [1, 2, 3, 4, 8, 16]
@@ -116,3 +117,26 @@ def test_unknown_level_is_refused():
 def test_memory_that_cannot_be_written_is_refused(out):
     with pytest.raises((TypeError, ValueError, BufferError)):
         _codec.unshuffle(b"12345678", out, 1)
+
+
+@every_level
+def test_the_environment_chooses_the_level(monkeypatch, simd):
+    monkeypatch.setenv("FASTLEGACY_SIMD", simd)
+    assert _codec.simd_in_use() == simd
+
+
+def test_without_a_choice_it_is_the_best_level(monkeypatch):
+    for value in (None, ""):
+        if value is None:
+            monkeypatch.delenv("FASTLEGACY_SIMD", raising=False)
+        else:
+            monkeypatch.setenv("FASTLEGACY_SIMD", value)
+        assert _codec.simd_in_use() == SIMD[-1]
+
+
+def test_a_level_that_this_machine_lacks_is_refused(monkeypatch):
+    monkeypatch.setenv("FASTLEGACY_SIMD", "altivec")
+    for use in (_codec.simd_in_use, _codec.Pipeline):
+        with pytest.raises(UrlError, match="no 'altivec' kernels; it has portable"):
+            use()
+    assert _codec.unshuffle(b"12", bytearray(2), 1, "portable") is None

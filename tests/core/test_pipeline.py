@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fastlegacy import _codec
 from fastlegacy.errors import DecodeError
-from fastlegacy.hdf5.filters import block_decoder, codec_function
+from fastlegacy.hdf5.filters import codec_function, libdeflate
 
 PLAIN, LZ4, ZSTD = 0, 2, 3
 SIMD = _codec.simd_levels()
@@ -21,7 +21,7 @@ GUARD = 0xA5
 
 def bitshuffle(itemsize, block=0, compression=LZ4, simd=None):
     pipeline = _codec.Pipeline(simd)
-    pipeline.add_bitshuffle(itemsize, block, compression, block_decoder(compression))
+    pipeline.add_bitshuffle(itemsize, block, compression, codec_function(32015) if compression == ZSTD else 0)
     return pipeline
 
 
@@ -34,9 +34,28 @@ def deflate(itemsize=2):
     return pipeline
 
 
-def codec(name):
-    """A codec for whole chunks, alone."""
-    pipeline = _codec.Pipeline()
+COMPRESS = {
+    "deflate": zlib.compress,
+    "libdeflate": zlib.compress,
+    "bzip2": bz2.compress,
+    "zstd": "zstd_raw",
+    "lz4": "lz4_filter",
+}
+
+
+def codec(name, simd=None, before=0):
+    """A codec for whole chunks, behind so many checksums."""
+    pipeline = _codec.Pipeline(simd)
+    for _ in range(before):
+        pipeline.add_fletcher32()
+    if name == "lz4":
+        pipeline.add_lz4()
+        return pipeline
+    if name == "libdeflate":
+        if not libdeflate():
+            pytest.skip("nobody has libdeflate here")
+        pipeline.add_libdeflate(*libdeflate())
+        return pipeline
     pipeline.add_codec(name, codec_function({"deflate": 1, "bzip2": 307, "zstd": 32015}[name]))
     return pipeline
 
@@ -125,25 +144,23 @@ def test_checksum_of_each_damaged_byte_disagrees(reference):
             decode(pipeline, bytes(damaged), 40)
 
 
-@pytest.mark.parametrize("name", ["deflate", "bzip2", "zstd"])
+@pytest.mark.parametrize("name", COMPRESS)
 @pytest.mark.parametrize("size", [0, 1, 999, 100_000, 2_000_000])
 def test_codecs_for_whole_chunks(reference, name, size):
     data = np.random.default_rng(size).integers(0, 20, size, dtype=np.uint8).tobytes()
-    compress = {"deflate": zlib.compress, "bzip2": bz2.compress, "zstd": reference.zstd_raw}[name]
+    compress = getattr(reference, COMPRESS[name]) if isinstance(COMPRESS[name], str) else COMPRESS[name]
     assert decode(codec(name), compress(data), size) == data
 
 
-@pytest.mark.parametrize("name", ["deflate", "bzip2", "zstd"])
+@pytest.mark.parametrize("name", COMPRESS)
 @pytest.mark.parametrize("times", [1, 12])
 def test_data_that_grew_before_they_were_packed(reference, name, times):
     """Filters before this one may have made more of the data than a chunk has: here by 4 bytes each."""
     data, grown = bytes(range(8)) * 32, bytes(range(8)) * 32
-    pipeline = _codec.Pipeline()
+    pipeline = codec(name, before=times)
     for _ in range(times):
-        pipeline.add_fletcher32()
         grown += reference.fletcher32(grown).to_bytes(4, "little")
-    pipeline.add_codec(name, codec_function({"deflate": 1, "bzip2": 307, "zstd": 32015}[name]))
-    compress = {"deflate": zlib.compress, "bzip2": bz2.compress, "zstd": reference.zstd_raw}[name]
+    compress = getattr(reference, COMPRESS[name]) if isinstance(COMPRESS[name], str) else COMPRESS[name]
     assert decode(pipeline, compress(grown), len(data)) == data
 
 
@@ -156,7 +173,7 @@ def test_another_size_than_the_chunk_has_is_damage(size):
 # ---------------------------------------------------------------------------------------------------- damage
 
 
-STREAMS = ["lz4", "plain", "blocks of zstd", "bzip2", "zstd", "deflate"]
+STREAMS = ["lz4", "plain", "blocks of zstd", "bzip2", "zstd", "lz4 filter", "deflate"]
 
 
 def streams(reference):
@@ -166,6 +183,7 @@ def streams(reference):
     yield bitshuffle(2, 0, ZSTD), reference.bitshuffle_stream(data, 2, 64, ZSTD), len(data)
     yield codec("bzip2"), bz2.compress(data), len(data)
     yield codec("zstd"), reference.zstd_raw(data), len(data)
+    yield codec("lz4"), reference.lz4_filter(data, 300), len(data)
     yield deflate(), reference.with_fletcher32(zlib.compress(reference.shuffle(data, 2))), len(data)
 
 
@@ -251,7 +269,7 @@ def test_sizes_of_zero(reference):
 
 def test_impossible_filters_are_refused():
     pipeline = _codec.Pipeline()
-    for itemsize, block, compression, decoder in [(0, 0, 0, 0), (2, -8, 0, 0), (2, 0, 1, 1), (2, 0, LZ4, 0)]:
+    for itemsize, block, compression, decoder in [(0, 0, 0, 0), (2, -8, 0, 0), (2, 0, 1, 1), (2, 0, ZSTD, 0)]:
         with pytest.raises(ValueError, match=r"impossible|unknown"):
             pipeline.add_bitshuffle(itemsize, block, compression, decoder)
     with pytest.raises(ValueError, match=r"no decoder|unknown"):
@@ -272,3 +290,35 @@ def test_more_filters_than_hdf5_allows_are_refused():
     assert len(pipeline) == 32
     with pytest.raises(ValueError, match="more filters"):
         pipeline.add_fletcher32()
+
+
+@pytest.mark.parametrize("simd", SIMD)
+@pytest.mark.parametrize("block", [1, 7, 64, 100, 4096, 1 << 20])
+@settings(max_examples=20, deadline=None)
+@given(n=st.integers(0, 5000), seed=st.integers(0, 99))
+def test_the_filter_lz4_undoes_its_twin(reference, simd, block, n, seed):
+    data = np.random.default_rng(seed).integers(0, 3, n, dtype=np.uint8).tobytes()
+    assert decode(codec("lz4", simd), reference.lz4_filter(data, block), n) == data
+
+
+def test_blocks_of_nothing_are_damage(reference):
+    stored = bytearray(reference.lz4_filter(bytes(100), 64))
+    stored[8:12] = bytes(4)
+    with pytest.raises(DecodeError, match="LZ4"):
+        decode(codec("lz4"), bytes(stored), 100)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_libdeflate_judges_damage_as_zlib_does(data):
+    plain = np.random.default_rng(3).integers(0, 9, 3000, dtype=np.uint8).tobytes()
+    damaged = bytearray(zlib.compress(plain))
+    for _ in range(data.draw(st.integers(0, 3))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    found = []
+    for name in ("deflate", "libdeflate"):
+        try:
+            found.append(decode(codec(name), bytes(damaged), len(plain)))
+        except DecodeError:
+            found.append(None)
+    assert found[0] == found[1]

@@ -157,9 +157,9 @@ def test_a_contiguous_dataset_of_wide_rows(tmp_path):
     path.write_bytes(b"head" + array.tobytes())
     status = path.stat()
     files = _core.Files(2)
-    number = files.add(bytes(path), status.st_size, status.st_ino, status.st_mtime_ns)
+    file = files.add(bytes(path), status.st_size, status.st_ino, status.st_mtime_ns)
     dataset = _core.Dataset(
-        "raw::/d", array.shape, array.shape, b"\0\0", files, _core.Cache(1), "contiguous", file=number, address=4
+        "raw::/d", array.shape, array.shape, b"\0\0", files, _core.Cache(1), "contiguous", file=file, address=4
     )
     assert dataset.allocated
     axes = [(0, 1, 2, 0, 0, 1), (1, 2, 10, 1, 3, 3), (0, 1, 50, 2, 100, 7)]
@@ -175,7 +175,7 @@ def test_a_contiguous_dataset_of_wide_rows(tmp_path):
 def test_what_was_never_written_is_the_fill_value(dtype, value):
     fill = np.array([value], dtype).tobytes()
     files, cache = _core.Files(1), _core.Cache(1000)
-    files.add(b"/nowhere", 1, 2, 3)
+    nothing = files.add(b"/nowhere", 1, 2, 3)
     shape, nowhere = (3, 5, 7), np.full(9, 2**64 - 1, np.uint64)
     chunked = _core.Dataset(
         "a.h5::/d",
@@ -185,12 +185,14 @@ def test_what_was_never_written_is_the_fill_value(dtype, value):
         files,
         cache,
         "chunked",
-        file=0,
+        file=nothing,
         chunk_map=lambda: (nowhere, np.zeros(9, np.uint64), np.zeros(9, np.uint32)),
     )
-    contiguous = _core.Dataset("a.h5::/d", shape, shape, fill, files, cache, "contiguous", file=0)
+    contiguous = _core.Dataset("a.h5::/d", shape, shape, fill, files, cache, "contiguous", file=nothing)
+    without_file = _core.Dataset("a.h5::/d", shape, shape, fill, files, cache, "contiguous")
     assert not contiguous.allocated
-    for dataset in (chunked, contiguous):
+    assert without_file.address is None
+    for dataset in (chunked, contiguous, without_file):
         stack = whole_stack(dataset, np.empty(shape, dtype))
         assert read(stack, 3, 100, len(fill)) == fill * 100
 
@@ -198,7 +200,7 @@ def test_what_was_never_written_is_the_fill_value(dtype, value):
 def test_chunk_map_is_fetched_once_and_when_it_is_needed():
     calls = []
     files = _core.Files(1)
-    files.add(b"/nowhere", 1, 2, 3)
+    nothing = files.add(b"/nowhere", 1, 2, 3)
 
     def chunk_map():
         calls.append(1)
@@ -206,7 +208,7 @@ def test_chunk_map_is_fetched_once_and_when_it_is_needed():
 
     def dataset():
         return _core.Dataset(
-            "a::/d", (4, 2, 2), (1, 2, 2), b"\1", files, _core.Cache(1), "chunked", file=0, chunk_map=chunk_map
+            "a::/d", (4, 2, 2), (1, 2, 2), b"\1", files, _core.Cache(1), "chunked", file=nothing, chunk_map=chunk_map
         )
 
     first, second = dataset(), dataset()
@@ -231,11 +233,10 @@ def test_chunk_map_is_fetched_once_and_when_it_is_needed():
 @pytest.mark.parametrize("rows", [(3, 4, 4), (4, 3, 4), (4, 4, 5)])
 def test_chunk_map_of_another_length_is_refused(rows):
     files = _core.Files(1)
-    files.add(b"/nowhere", 1, 2, 3)
+    nothing = files.add(b"/nowhere", 1, 2, 3)
     arrays = [np.zeros(n, t) for n, t in zip(rows, (np.uint64, np.uint64, np.uint32), strict=True)]
-    dataset = _core.Dataset(
-        "a::/d", (4, 2, 2), (1, 2, 2), b"\1", files, _core.Cache(1), "chunked", file=0, chunk_map=lambda: tuple(arrays)
-    )
+    more = {"file": nothing, "chunk_map": lambda: tuple(arrays)}
+    dataset = _core.Dataset("a::/d", (4, 2, 2), (1, 2, 2), b"\1", files, _core.Cache(1), "chunked", **more)
     with pytest.raises(ValueError, match="one row for each chunk"):
         dataset.prepare()
     stack = whole_stack(dataset, np.empty((4, 2, 2), "u1"))
@@ -361,8 +362,8 @@ def test_impossible_datasets():
         {"shape": (-1, 2)},
         {"fill": b""},
         {"chunk": (2**62, 2**62)},
-        {"kind": "contiguous"},
-        {"kind": "chunked", "file": 0},
+        {"kind": "contiguous", "address": 4},
+        {"kind": "chunked"},
         {"memory": b"123"},
         {"memory": None},
     ]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fastlegacy.faces.cli.main import build_parser
-from fastlegacy.faces.cli.tree_options import opened_tree
+from fastlegacy.faces.cli.tree_options import opened_collection, sources_and_folder
 from fastlegacy.pixels import Orientation
 from fastlegacy.testing.files import write_stack
 
@@ -43,8 +43,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands(folder: Path, command: str) -> None:
     args = build_parser().parse_args(shlex.split(command, comments=True)[1:])
-    with opened_tree(args) as (_, tree):
-        assert all(len(file.read()) == file.size for file in tree.values())
+    sources, _ = sources_and_folder(args.words)
+    with opened_collection(args, sources) as collection:
+        assert len(collection.root)
+        assert all(len(file.read()) == file.size for file in collection.root.values())
 
 
 def test_python(folder: Path) -> None:

@@ -56,16 +56,47 @@ def test_opened_without_a_lock_and_for_reading(tmp_path):
     context.close_h5()
 
 
-def test_number_of_a_file_is_that_of_its_contents(tmp_path):
+def test_a_file_is_that_of_its_contents(tmp_path):
     context = Context()
     path = tmp_path / "a.h5"
     path.write_bytes(b"one")
-    number = context.number(str(path))
-    assert context.number(str(path)) == number
+    file = context.file(str(path))
+    assert context.file(str(path)) is file
     path.write_bytes(b"three")
-    assert context.number(str(path)) == number + 1
+    other = context.file(str(path))
+    assert other is not file
+    assert context.file(str(path)) is other
     with pytest.raises(SourceError, match="No such file"):
-        context.number(str(tmp_path / "b.h5"))
+        context.file(str(tmp_path / "b.h5"))
+
+
+def test_a_growing_file_stays_the_same(tmp_path):
+    plain = Context()
+    context = plain.for_growing()
+    path = tmp_path / "a.h5"
+    path.write_bytes(b"one")
+    file = context.file(str(path))
+    fixed = plain.file(str(path))
+    assert fixed is not file
+    path.write_bytes(b"one and two")
+    assert context.file(str(path)) is file
+    assert plain.file(str(path)) is not fixed
+    path.write_bytes(b"two")
+    assert context.file(str(path)) is not file
+    with pytest.raises(SourceError, match="changed"):
+        context.check_same(str(path), file, "/d")
+
+
+def test_files_of_stacks_that_are_gone_are_forgotten(tmp_path):
+    """A mount that lives for days must not keep every file that has ever been."""
+    context = Context()
+    for i in range(20):
+        url = write_stack(tmp_path / "a.h5", FRAMES[: 1 + i % 4], filters="bslz4")
+        stack = Stack(url, context=context)
+        assert np.array_equal(stack[0], FRAMES[0])
+        del stack
+    assert len(context.files) <= 1
+    assert context.files.open_files <= 1
 
 
 def test_redirect_and_back(tmp_path):
@@ -111,7 +142,8 @@ def test_redirect_of_what_was_reached_by_a_symbolic_link(tmp_path):
     with Stack(tmp_path / "link" / "a.h5", "/d", context=context) as stack:
         stack.redirect(str(tmp_path / "data"), "/elsewhere")
         assert context.real_path(str(tmp_path / "link" / "a.h5")) == "/elsewhere/a.h5"
-        assert context.real_path(str(tmp_path / "link" / "b.h5")) == str(tmp_path / "link" / "b.h5")
+        # nobody has asked for this one before
+        assert context.real_path(str(tmp_path / "link" / "b.h5")) == "/elsewhere/b.h5"
         stack.end_redirect(str(tmp_path / "data"))
         assert context.real_path(str(tmp_path / "link" / "a.h5")) == str(tmp_path / "link" / "a.h5")
 
@@ -121,7 +153,7 @@ def test_a_prefix_is_a_folder_and_not_a_beginning(tmp_path):
     context.redirect("/data/scan", "/elsewhere")
     assert context.real_path("/data/scan/a.h5") == "/elsewhere/a.h5"
     assert context.real_path("/data/scan2/a.h5") == "/data/scan2/a.h5"
-    assert context.real_path("/data/scan") == "/data/scan"
+    assert context.real_path("/data/scan") == "/elsewhere"
 
 
 def test_bound_of_open_files_follows_the_system():

@@ -6,7 +6,7 @@ import pytest
 
 from fastlegacy.errors import FilterError
 from fastlegacy.hdf5 import filters as filters_module
-from fastlegacy.hdf5.filters import Filter, lz4_source, make_plan, read_filters
+from fastlegacy.hdf5.filters import Filter, make_plan, read_filters
 from fastlegacy.testing.filters import filter_arguments, filter_names
 
 
@@ -53,21 +53,18 @@ def test_unknown_filter_is_named():
         make_plan([Filter(305, (), "odd")], 2, file="a.h5", dataset="/d")
 
 
-def test_where_a_build_hides_lz4_the_plugin_serves(monkeypatch):
-    monkeypatch.setattr(filters_module, "block_decoder", lambda compression: 0)
-    assert make_plan(filters_of("bslz4"), 2).by == ("plugin",)
-    assert lz4_source() == "the bitshuffle plug-in as a whole"
-    monkeypatch.setattr(filters_module, "plugin_function", lambda number: 0)
-    assert make_plan(filters_of("bslz4"), 2).by == ("h5py",)
-    assert lz4_source() == "h5py"
+@pytest.mark.parametrize("name", ["bslz4", "lz4"])
+def test_lz4_needs_no_library(monkeypatch, name):
+    monkeypatch.setattr(filters_module, "_plugin_paths", dict)
+    assert make_plan(filters_of(name), 2).by == ("kernel",)
 
 
-def test_lz4_source_names_the_library():
-    assert "libh5bshuf" in lz4_source()
-
-
-@pytest.mark.parametrize(("name", "by"), [("gzip", "h5py"), ("zstd", "plugin"), ("bzip2", "plugin")])
+@pytest.mark.parametrize(
+    ("name", "by"), [("gzip", "h5py"), ("zstd", "plugin"), ("bszstd", "plugin"), ("bzip2", "plugin")]
+)
 def test_without_the_library_of_a_codec(monkeypatch, name, by):
+    assert make_plan(filters_of(name), 2).by == ("kernel",)
+    monkeypatch.setattr(filters_module, "libdeflate", tuple)
     assert make_plan(filters_of(name), 2).by == ("kernel",)
     monkeypatch.setattr(filters_module, "codec_function", lambda number: 0)
     assert make_plan(filters_of(name), 2).by == (by,)

@@ -304,3 +304,12 @@ def test_a_mount_may_not_cover_what_hdf5_itself_has_to_open(tmp_path):
         with pytest.raises(MountError, match=r"source\.h5.*through the mount"):
             stack.redirect(str(folder), "/proc/self/fd/0")
         assert (stack[2] == 1).all()
+
+
+@pytest.mark.parametrize("filters", ["gzip", "bslz4", "none"])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_read_frames_of_chunks_with_several(tmp_path, filters, threads):
+    frames = np.arange(11 * 6 * 8, dtype="u2").reshape(11, 6, 8)
+    with Stack(write_stack(tmp_path / "a.h5", frames, filters=filters, chunks=(4, 6, 8))) as several:
+        np.testing.assert_array_equal(several.read_frames(0, 11, threads=threads), frames)
+        np.testing.assert_array_equal(several.read_frames(3, 10, threads=threads), frames[3:10])

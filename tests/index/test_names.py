@@ -49,13 +49,35 @@ def test_there_is_one_name_for_each_file(name: str) -> None:
     count=st.integers(1, 10**9),
     first=st.integers(0, 10**9),
     digits=st.integers(1, 20),
+    reverse=st.booleans(),
     data=st.data(),
 )
-def test_name_and_index_are_inverse(stem: str, count: int, first: int, digits: int, data: st.DataObject) -> None:
-    names = Names(stem, ".edf", count, first, digits)
+def test_name_and_index_are_inverse(
+    stem: str, count: int, first: int, digits: int, reverse: bool, data: st.DataObject
+) -> None:
+    names = Names(stem, ".edf", count, first, digits, reverse=reverse)
     index = data.draw(st.integers(0, count - 1))
     assert names.index(names.name(index)) == index
-    assert names.index(names.name(count)) is None
+    assert (
+        Names(stem, ".edf", count, first, digits).index(Names(stem, ".edf", count + 1, first, digits).name(count))
+        is None
+    )
+
+
+@given(count=st.integers(1, 20000), first=st.integers(0, 20000), digits=st.integers(1, 6))
+def test_backwards_the_same_names_are_there_in_the_other_order(count: int, first: int, digits: int) -> None:
+    forwards, backwards = (Names("data", ".edf", count, first, digits, reverse=reverse) for reverse in (False, True))
+    assert list(backwards) == list(forwards)[::-1]
+    outside = [Names("data", ".edf", 1, number, digits).name(0) for number in (first + count, max(first - 1, 0))]
+    assert [backwards.index(name) for name in outside] == [forwards.index(outside[0]), None if first else count - 1]
+
+
+def test_backwards_frame_0_has_the_last_number() -> None:
+    names = Names("data", ".edf", 3, reverse=True)
+    assert list(names) == ["data0003.edf", "data0002.edf", "data0001.edf"]
+    assert [names.index(f"data000{number}.edf") for number in (0, 1, 2, 3, 4)] == [None, 2, 1, 0, None]
+    assert list(Names("data", ".npy", 1, numbered=False, reverse=True)) == ["data.npy"]
+    assert list(Names("data", ".edf", 0, reverse=True)) == []
 
 
 @given(st.text(alphabet="data0123456789.ef+ ", max_size=14))
@@ -79,10 +101,26 @@ def test_a_single_file_has_no_number() -> None:
     assert Names("data", ".npy", 0, numbered=False).index("data.npy") is None
 
 
-@pytest.mark.parametrize("stem", ["", "a/b", "a\\b", "a\0b", "x" * 300, "\u00e9" * 130])
+def test_a_number_alone_is_a_name() -> None:
+    names = Names("", ".edf", 3)
+    assert list(names) == ["0001.edf", "0002.edf", "0003.edf"]
+    assert [names.index(name) for name in ("0002.edf", ".edf", "02.edf")] == [1, None, None]
+    with pytest.raises(UrlError, match="no stem"):
+        Names("", ".npy", 1, numbered=False)
+
+
+@pytest.mark.parametrize("stem", ["a/b", "a\\b", "a\0b", "x" * 300, "\u00e9" * 130])
 def test_stems_that_no_file_system_takes(stem: str) -> None:
     with pytest.raises(UrlError):
         Names(stem, ".edf", 10)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_longest_name_is_looked_at_whatever_end_it_is_at(reverse: bool) -> None:
+    stem = "x" * (255 - len("9999.edf"))
+    assert len(Names(stem, ".edf", 9999, reverse=reverse).name(0)) == 255
+    with pytest.raises(UrlError, match="too long"):
+        Names(stem, ".edf", 10000, reverse=reverse)
 
 
 @pytest.mark.parametrize(("first", "digits"), [(-1, 4), (1, 0), (1, 21)])

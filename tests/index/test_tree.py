@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from hashlib import md5
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from fastlegacy import _encode
 from fastlegacy.errors import LayoutError, UrlError
-from fastlegacy.index.tree import Tree
+from fastlegacy.index.tree import Live, Tree
+from fastlegacy.index.view import View
 from fastlegacy.model import CodedPixels, Geometry, Layout, Literal, Option, Padding, Piece, Pixels, StackFacts
 from fastlegacy.pixels import Code, Coded, Form
 from fastlegacy.registry import plugins
@@ -213,3 +215,137 @@ def test_small_files_stand_beside_those_of_the_frames(pixel_stack: Callable[...,
 def test_a_small_file_cannot_have_every_name(pixel_stack: Callable[..., Any], name: str) -> None:
     with pytest.raises(LayoutError, match="cannot be the name"):
         Tree(pixel_stack(), Framed()).add({name: b""})
+
+
+# ------------------------------------------------------------------------------------------------- names of other kinds
+
+
+def test_what_comes_after_the_number(pixel_stack: Callable[..., Any]) -> None:
+    tree = Tree(pixel_stack(), Framed(), stem="x", ending="_dark.img")
+    assert list(tree) == [f"x000{i}_dark.img" for i in (1, 2, 3, 4)]
+    assert "x0001.frm" not in tree
+    assert next(iter(Tree(pixel_stack(), Framed(), digits=7))) == "data0000001.frm"
+
+
+def test_exact_names_are_those_that_were_asked_for(pixel_stack: Callable[..., Any]) -> None:
+    stack = pixel_stack(geometry=Geometry(run=7))
+    assert next(iter(Tree(stack, Squeezed(), stem="s", exact=True))) == "s1.sq"
+    assert next(iter(Tree(stack, Squeezed(), stem="s", exact=True, digits=4, ending=".bruker"))) == "s0001.bruker"
+
+
+@pytest.mark.parametrize("layout", [Framed(), Squeezed()])
+def test_backwards_the_first_frame_is_in_the_last_file(pixel_stack: Callable[..., Any], layout: Layout) -> None:
+    stack = pixel_stack()
+    forwards, backwards = (Tree(stack, layout, reverse=reverse) for reverse in (False, True))
+    assert sorted(forwards) == sorted(backwards)
+    names = sorted(forwards)
+    for name, opposite in zip(names, names[::-1], strict=True):
+        assert backwards[opposite].read() == forwards[name].read()
+        assert backwards.size_of(opposite) == forwards.size_of(name)
+
+
+# ------------------------------------------------------------------------------------------------- headers that change
+
+
+def test_no_file_is_older_than_its_header(pixel_stack: Callable[..., Any]) -> None:
+    stack = pixel_stack()
+    older, newer = stack.facts.mtime_ns - 1, stack.facts.mtime_ns + 1
+    for changed, expected in ((older, stack.facts.mtime_ns), (newer, newer)):
+        tree = Tree(stack, Framed(), changed_ns=changed)
+        tree.add({"small": b"x"})
+        assert tree.mtime_ns == expected
+        assert {file.mtime_ns for file in tree.values()} == {expected}
+        assert [tree.mtime_ns_of(index) for index in range(5)] == [expected] * 5
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The frames that were measured."""
+    frames: list[int] = []
+    measure = View.measure
+
+    def noted(self: View, frame: int, code: Code) -> tuple[int, ...]:
+        frames.append(frame)
+        return measure(self, frame, code)
+
+    monkeypatch.setattr(View, "measure", noted)
+    return frames
+
+
+def test_a_tree_with_other_headers_measures_nothing_again(pixel_stack: Callable[..., Any], measured: list[int]) -> None:
+    stack = pixel_stack(shape=(3, 9, 11))
+    first = Tree(stack, Squeezed())
+    sizes = [first.size_of(name) for name in first]
+    assert sorted(measured) == [0, 1, 2]
+    other = pixel_stack(shape=(3, 9, 11))
+    other.core, other.facts = stack.core, replace(stack.facts, geometry=Geometry(distance_m=0.2, run=5))
+    second = Tree(first.view.of(other), Squeezed(), like=first)
+    assert [second.size_of(name) for name in second] == sizes
+    assert second.facts.geometry.distance_m == 0.2
+    assert [file.read() for file in second.values()] == [file.read() for file in first.values()]
+    assert sorted(measured) == [0, 1, 2]
+    first.close()
+    assert [second.size_of(name) for name in second] == sizes
+
+
+def live(frames: list[bool], *, finished: bool = False) -> Live:
+    return Live(np.array(frames), np.arange(len(frames), dtype=np.int64) + 10**18 * 2, finished)
+
+
+def test_of_a_scan_that_is_being_written_there_are_the_frames_that_were(pixel_stack: Callable[..., Any]) -> None:
+    stack = pixel_stack()
+    tree = Tree(stack, Framed(), live=live([True, False, True, False]))
+    assert list(tree) == ["data0001.frm", "data0003.frm"]
+    assert len(tree) == 2
+    assert "data0002.frm" not in tree
+    for look_up in (tree.__getitem__, tree.size_of, tree.index_of):
+        with pytest.raises(KeyError):
+            look_up("data0002.frm")
+    tree.add({"small": b"x"})
+    assert (len(tree), list(tree)[-1], tree["small"].read()) == (3, "small", b"x")
+    assert tree["data0003.frm"].read() == Tree(stack, Framed())["data0003.frm"].read()
+
+
+def test_a_frame_has_the_time_when_it_was_seen(pixel_stack: Callable[..., Any]) -> None:
+    stack = pixel_stack()
+    seen = live([True] * 4)
+    tree = Tree(stack, Framed(), live=seen)
+    assert [file.mtime_ns for file in tree.values()] == seen.times_ns.tolist()
+    later = 10**19
+    assert {file.mtime_ns for file in Tree(stack, Framed(), live=seen, changed_ns=later).values()} == {later}
+
+
+@pytest.mark.parametrize(
+    ("layout", "options"),
+    [(Framed(per_frame=False), {}), (Squeezed(), {}), (Framed(), {"reverse": True})],
+    ids=["one file for all", "the last frame first", "backwards"],
+)
+def test_files_that_change_with_each_frame_are_there_at_the_end(
+    pixel_stack: Callable[..., Any], layout: Layout, options: dict[str, Any]
+) -> None:
+    stack = pixel_stack()
+    growing = Tree(stack, layout, live=live([True, True, False, False]), **options)
+    assert (list(growing), len(growing)) == ([], 0)
+    whole = Tree(stack, layout, **options)
+    finished = Tree(stack, layout, live=live([True] * 4, finished=True), **options)
+    assert list(finished) == list(whole)
+    assert [file.read() for file in finished.values()] == [file.read() for file in whole.values()]
+
+
+def test_what_was_measured_of_a_growing_scan_is_kept(pixel_stack: Callable[..., Any], measured: list[int]) -> None:
+    from fastlegacy.layouts.cbf import LAYOUT
+
+    stack = pixel_stack(shape=(4, 9, 11))
+    before = Tree(stack, LAYOUT, live=live([True, True, False, False]))
+    sizes = [before.size_of(name) for name in before]
+    before._sizes.get(2)  # ahead of a listing, of a frame that is not there yet
+    before.close()
+    assert sorted(set(measured)) == [0, 1, 2]
+    measured.clear()
+    longer = pixel_stack(shape=(5, 9, 11))
+    after = Tree(longer, LAYOUT, live=live([True] * 5), like=before)
+    assert [after.size_of(name) for name in list(after)[:2]] == sizes
+    assert measured == []
+    assert after.size_of("data0003.cbf") == len(after["data0003.cbf"].read())
+    assert 2 in measured
+    after.close()

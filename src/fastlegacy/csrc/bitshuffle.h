@@ -21,34 +21,60 @@
 #include <immintrin.h>
 #endif
 
+#include "lz4.h"
 #include "status.h"
-#if defined(__x86_64__)
-#include "bitshuffle_avx512.h"
-#endif
 
-enum { FL_SIMD_PORTABLE = 0, FL_SIMD_AVX2 = 1, FL_SIMD_AVX512 = 2 }; /* AVX512: with BW, VL and GFNI */
+#define FL_VECTOR 16 /* bytes of the vectors that every processor of a kind has: SSE2, NEON */
+typedef uint8_t fl_v8 __attribute__((vector_size(FL_VECTOR)));
+typedef uint16_t fl_v16 __attribute__((vector_size(FL_VECTOR)));
+typedef uint32_t fl_v32 __attribute__((vector_size(FL_VECTOR)));
+#define FL_LITTLE_ENDIAN (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+
+/* In the order of their speed. VECTOR: SSE2 or NEON; AVX512: with BW, VL, VBMI and GFNI. */
+enum { FL_SIMD_PORTABLE = 0, FL_SIMD_VECTOR = 1, FL_SIMD_AVX2 = 2, FL_SIMD_AVX512 = 3 };
 
 static int fl_simd_best(void)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("gfni"))
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi2"))
+        return FL_SIMD_VECTOR;
+    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("gfni"))
         return FL_SIMD_AVX512;
-    if (__builtin_cpu_supports("avx2"))
-        return FL_SIMD_AVX2;
-#endif
+    return FL_SIMD_AVX2;
+#elif defined(__ARM_NEON) && FL_LITTLE_ENDIAN
+    return FL_SIMD_VECTOR;
+#else
     return FL_SIMD_PORTABLE;
+#endif
+}
+
+static inline const char *fl_simd_vector_name(void)
+{
+#if defined(__ARM_NEON)
+    return "neon";
+#else
+    return "sse2";
+#endif
 }
 
 /* ---------------------------------------------------------------- 8 bit rows -> bytes */
 
+/* Where the eight rows of byte plane b begin. Rows behind `last` are not there: they are equal to it. */
+static inline void fl_rows_of_plane(const uint8_t *in, size_t width, size_t b, size_t last, const uint8_t *rows[8])
+{
+    for (size_t i = 0; i < 8; i++)
+        rows[i] = in + (8 * b + i < last ? 8 * b + i : last) * width;
+}
+
 /* Eight rows of `width` bytes each (IN), to 8*width bytes (OUT), from column `from` on. */
-static void fl_rows_to_bytes_portable(const uint8_t *rows, size_t width, size_t from, uint8_t *out)
+static void fl_rows_to_bytes_portable(const uint8_t *const rows[8], size_t width, size_t from, uint8_t *out)
 {
     for (size_t j = from; j < width; j++) {
         uint64_t x = 0, t;
         for (int i = 0; i < 8; i++)
-            x |= (uint64_t)rows[(size_t)i * width + j] << (8 * i);
+            x |= (uint64_t)rows[i][j] << (8 * i);
         if (x) { /* transpose the 8 x 8 bit matrix by swapping ever larger squares across its diagonal */
             t = (x ^ (x >> 7)) & 0x00AA00AA00AA00AAULL;
             x ^= t ^ (t << 7);
@@ -62,173 +88,249 @@ static void fl_rows_to_bytes_portable(const uint8_t *rows, size_t width, size_t 
     }
 }
 
-#if defined(__x86_64__)
+/* The two halves of what is had by taking one of a, then one of b, in turn. */
+#if defined(__clang__)
+#define FL_LO8(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define FL_HI8(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#define FL_LO16(a, b) ((fl_v8)__builtin_shufflevector((fl_v16)(a), (fl_v16)(b), 0, 8, 1, 9, 2, 10, 3, 11))
+#define FL_HI16(a, b) ((fl_v8)__builtin_shufflevector((fl_v16)(a), (fl_v16)(b), 4, 12, 5, 13, 6, 14, 7, 15))
+#define FL_LO32(a, b) ((fl_v8)__builtin_shufflevector((fl_v32)(a), (fl_v32)(b), 0, 4, 1, 5))
+#define FL_HI32(a, b) ((fl_v8)__builtin_shufflevector((fl_v32)(a), (fl_v32)(b), 2, 6, 3, 7))
+#else
+#define FL_LO8(a, b) __builtin_shuffle(a, b, (fl_v8){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23})
+#define FL_HI8(a, b) __builtin_shuffle(a, b, (fl_v8){8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31})
+#define FL_LO16(a, b) ((fl_v8)__builtin_shuffle((fl_v16)(a), (fl_v16)(b), (fl_v16){0, 8, 1, 9, 2, 10, 3, 11}))
+#define FL_HI16(a, b) ((fl_v8)__builtin_shuffle((fl_v16)(a), (fl_v16)(b), (fl_v16){4, 12, 5, 13, 6, 14, 7, 15}))
+#define FL_LO32(a, b) ((fl_v8)__builtin_shuffle((fl_v32)(a), (fl_v32)(b), (fl_v32){0, 4, 1, 5}))
+#define FL_HI32(a, b) ((fl_v8)__builtin_shuffle((fl_v32)(a), (fl_v32)(b), (fl_v32){2, 6, 3, 7}))
+#endif
+
+static inline fl_v8 fl_load(const uint8_t *p)
+{
+    fl_v8 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline void fl_store(uint8_t *p, fl_v8 v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
 /* Swap the bits of `a` above distance d with those of `b` below it, in each byte: one step of a bit transposition. */
-#define FL_SWAP(a, b, d, m)                                                              \
-    do {                                                                                 \
-        __m256i t_ = _mm256_and_si256(_mm256_xor_si256(_mm256_srli_epi16(a, d), b), m);  \
-        b = _mm256_xor_si256(b, t_);                                                     \
-        a = _mm256_xor_si256(a, _mm256_slli_epi16(t_, d));                               \
+#define FL_SWAP(a, b, d, m)                                \
+    do {                                                   \
+        fl_v8 t_ = ((fl_v8)((fl_v16)(a) >> d) ^ (b)) & m;  \
+        b ^= t_;                                           \
+        a ^= (fl_v8)((fl_v16)t_ << d);                     \
     } while (0)
 
-__attribute__((target("avx2"))) static void fl_rows_to_bytes_avx2(const uint8_t *rows, size_t width, uint8_t *out)
+/* With the vectors of 16 bytes that the compiler knows by itself. */
+static void fl_rows_to_bytes_vector(const uint8_t *const rows[8], size_t width, uint8_t *out)
 {
-    const __m256i m4 = _mm256_set1_epi8(0x0F), m2 = _mm256_set1_epi8(0x33), m1 = _mm256_set1_epi8(0x55);
+    const fl_v8 m4 = (fl_v8){0} + 0x0F, m2 = (fl_v8){0} + 0x33, m1 = (fl_v8){0} + 0x55;
     size_t j = 0;
-    for (; j + 32 <= width; j += 32) {
-        __m256i r[8];
+    for (; j + FL_VECTOR <= width; j += FL_VECTOR) {
+        fl_v8 r[8], a[8], b[8];
         for (int i = 0; i < 8; i++)
-            r[i] = _mm256_loadu_si256((const __m256i *)(rows + (size_t)i * width + j));
-        __m256i any = _mm256_or_si256(_mm256_or_si256(_mm256_or_si256(r[0], r[1]), _mm256_or_si256(r[2], r[3])),
-                                      _mm256_or_si256(_mm256_or_si256(r[4], r[5]), _mm256_or_si256(r[6], r[7])));
-        __m256i *o = (__m256i *)(out + 8 * j);
-        if (_mm256_testz_si256(any, any)) { /* the high bits of detector counts: most often all zero */
-            for (int i = 0; i < 8; i++)
-                _mm256_storeu_si256(o + i, _mm256_setzero_si256());
+            r[i] = fl_load(rows[i] + j);
+        fl_v8 any = (r[0] | r[1] | r[2] | r[3]) | (r[4] | r[5] | r[6] | r[7]);
+        uint64_t two[2];
+        memcpy(two, &any, sizeof two);
+        if (!(two[0] | two[1])) {
+            memset(out + 8 * j, 0, 8 * FL_VECTOR);
             continue;
         }
         for (int i = 0; i < 4; i++)
             FL_SWAP(r[i], r[i + 4], 4, m4);
-        FL_SWAP(r[0], r[2], 2, m2);
-        FL_SWAP(r[1], r[3], 2, m2);
-        FL_SWAP(r[4], r[6], 2, m2);
-        FL_SWAP(r[5], r[7], 2, m2);
-        FL_SWAP(r[0], r[1], 1, m1);
-        FL_SWAP(r[2], r[3], 1, m1);
-        FL_SWAP(r[4], r[5], 1, m1);
-        FL_SWAP(r[6], r[7], 1, m1);
+        for (int i = 0; i < 8; i += 4) {
+            FL_SWAP(r[i], r[i + 2], 2, m2);
+            FL_SWAP(r[i + 1], r[i + 3], 2, m2);
+        }
+        for (int i = 0; i < 8; i += 2)
+            FL_SWAP(r[i], r[i + 1], 1, m1);
         /* r[k] now holds element k of each column; put the eight of a column side by side */
-        __m256i a[8], b[8];
         for (int i = 0; i < 4; i++) {
-            a[2 * i] = _mm256_unpacklo_epi8(r[2 * i], r[2 * i + 1]);
-            a[2 * i + 1] = _mm256_unpackhi_epi8(r[2 * i], r[2 * i + 1]);
+            a[2 * i] = FL_LO8(r[2 * i], r[2 * i + 1]);
+            a[2 * i + 1] = FL_HI8(r[2 * i], r[2 * i + 1]);
         }
         for (int h = 0; h < 2; h++) {
-            b[2 * h] = _mm256_unpacklo_epi16(a[h], a[2 + h]);
-            b[2 * h + 1] = _mm256_unpackhi_epi16(a[h], a[2 + h]);
-            b[4 + 2 * h] = _mm256_unpacklo_epi16(a[4 + h], a[6 + h]);
-            b[4 + 2 * h + 1] = _mm256_unpackhi_epi16(a[4 + h], a[6 + h]);
+            b[2 * h] = FL_LO16(a[h], a[2 + h]);
+            b[2 * h + 1] = FL_HI16(a[h], a[2 + h]);
+            b[4 + 2 * h] = FL_LO16(a[4 + h], a[6 + h]);
+            b[4 + 2 * h + 1] = FL_HI16(a[4 + h], a[6 + h]);
         }
-        for (int q = 0; q < 4; q++) { /* columns 4q .. 4q+3 in the low lane, 16 further on in the high one */
-            __m256i lo = _mm256_unpacklo_epi32(b[q], b[4 + q]);
-            __m256i hi = _mm256_unpackhi_epi32(b[q], b[4 + q]);
-            _mm256_storeu_si256(o + q, _mm256_permute2x128_si256(lo, hi, 0x20));
-            _mm256_storeu_si256(o + 4 + q, _mm256_permute2x128_si256(lo, hi, 0x31));
+        for (int q = 0; q < 4; q++) {
+            fl_store(out + 8 * j + 32 * (size_t)q, FL_LO32(b[q], b[4 + q]));
+            fl_store(out + 8 * j + 32 * (size_t)q + 16, FL_HI32(b[q], b[4 + q]));
         }
     }
     if (j < width)
         fl_rows_to_bytes_portable(rows, width, j, out);
 }
-#endif
 
 /* ---------------------------------------------------------------- byte planes -> elements */
 
-/* n elements of `elem` bytes, plane b of n bytes holds byte b of each (IN), to elements (OUT), from element `from` on. */
-static void fl_unshuffle_portable(const uint8_t *planes, size_t n, size_t elem, size_t from, uint8_t *out)
+/* n elements of `elem` bytes; planes[b], n bytes, holds byte b of each (IN), to elements (OUT), from `from` on. */
+static void fl_unshuffle_portable(const uint8_t *const *planes, size_t n, size_t elem, size_t from, uint8_t *out)
 {
     for (size_t b = 0; b < elem; b++)
         for (size_t i = from; i < n; i++)
-            out[i * elem + b] = planes[b * n + i];
+            out[i * elem + b] = planes[b][i];
 }
 
-#if defined(__x86_64__)
-__attribute__((target("avx2"))) static void fl_unshuffle_avx2(const uint8_t *planes, size_t n, size_t elem, uint8_t *out)
+/* `elem` is a constant wherever this is inlined: then all arrays are registers. */
+static inline __attribute__((always_inline)) void fl_unshuffle_of(const uint8_t *const *planes, size_t n, size_t elem,
+                                                                  uint8_t *out)
 {
     size_t i = 0;
-    if (elem == 2) {
-        for (; i + 32 <= n; i += 32) {
-            __m256i p = _mm256_loadu_si256((const __m256i *)(planes + i));
-            __m256i q = _mm256_loadu_si256((const __m256i *)(planes + n + i));
-            __m256i lo = _mm256_unpacklo_epi8(p, q), hi = _mm256_unpackhi_epi8(p, q);
-            __m256i *o = (__m256i *)(out + 2 * i);
-            _mm256_storeu_si256(o, _mm256_permute2x128_si256(lo, hi, 0x20));
-            _mm256_storeu_si256(o + 1, _mm256_permute2x128_si256(lo, hi, 0x31));
+    for (; i + FL_VECTOR <= n; i += FL_VECTOR) {
+        fl_v8 p[8] = {{0}}, a[8], b[8];
+        uint8_t *o = out + elem * i;
+        for (size_t k = 0; k < elem; k++)
+            p[k] = fl_load(planes[k] + i);
+        for (size_t k = 0; k < 4; k++) {
+            a[2 * k] = FL_LO8(p[2 * k], p[2 * k + 1]);
+            a[2 * k + 1] = FL_HI8(p[2 * k], p[2 * k + 1]);
         }
-    } else if (elem == 4) {
-        for (; i + 32 <= n; i += 32) {
-            __m256i p[4];
-            for (size_t b = 0; b < 4; b++)
-                p[b] = _mm256_loadu_si256((const __m256i *)(planes + b * n + i));
-            __m256i al = _mm256_unpacklo_epi8(p[0], p[1]), ah = _mm256_unpackhi_epi8(p[0], p[1]);
-            __m256i bl = _mm256_unpacklo_epi8(p[2], p[3]), bh = _mm256_unpackhi_epi8(p[2], p[3]);
-            __m256i c0 = _mm256_unpacklo_epi16(al, bl), c1 = _mm256_unpackhi_epi16(al, bl);
-            __m256i c2 = _mm256_unpacklo_epi16(ah, bh), c3 = _mm256_unpackhi_epi16(ah, bh);
-            __m256i *o = (__m256i *)(out + 4 * i);
-            _mm256_storeu_si256(o, _mm256_permute2x128_si256(c0, c1, 0x20));
-            _mm256_storeu_si256(o + 1, _mm256_permute2x128_si256(c2, c3, 0x20));
-            _mm256_storeu_si256(o + 2, _mm256_permute2x128_si256(c0, c1, 0x31));
-            _mm256_storeu_si256(o + 3, _mm256_permute2x128_si256(c2, c3, 0x31));
-        }
-    } else if (elem == 8) {
-        for (; i + 16 <= n; i += 16) {
-            __m128i p[8], a[8], b[8];
-            for (size_t k = 0; k < 8; k++)
-                p[k] = _mm_loadu_si128((const __m128i *)(planes + k * n + i));
-            for (int k = 0; k < 4; k++) {
-                a[k] = _mm_unpacklo_epi8(p[2 * k], p[2 * k + 1]);
-                a[4 + k] = _mm_unpackhi_epi8(p[2 * k], p[2 * k + 1]);
+        for (size_t k = 0; k < 8; k += 4)
+            for (size_t h = 0; h < 2; h++) { /* four bytes of elements 8h .. 8h + 3, then of the four behind them */
+                b[k + 2 * h] = FL_LO16(a[k + h], a[k + 2 + h]);
+                b[k + 2 * h + 1] = FL_HI16(a[k + h], a[k + 2 + h]);
             }
-            for (int h = 0; h < 2; h++)
-                for (int k = 0; k < 2; k++) {
-                    b[4 * h + k] = _mm_unpacklo_epi16(a[4 * h + 2 * k], a[4 * h + 2 * k + 1]);
-                    b[4 * h + 2 + k] = _mm_unpackhi_epi16(a[4 * h + 2 * k], a[4 * h + 2 * k + 1]);
-                }
-            __m128i *o = (__m128i *)(out + 8 * i);
-            for (int h = 0; h < 4; h++) {
-                _mm_storeu_si128(o + 2 * h, _mm_unpacklo_epi32(b[2 * h], b[2 * h + 1]));
-                _mm_storeu_si128(o + 2 * h + 1, _mm_unpackhi_epi32(b[2 * h], b[2 * h + 1]));
-            }
-        }
+        for (size_t k = 0; k < elem; k++)
+            if (elem == 2)
+                fl_store(o + 16 * k, a[k]);
+            else if (elem == 4)
+                fl_store(o + 16 * k, b[k]);
+            else
+                fl_store(o + 16 * k, k % 2 ? FL_HI32(b[k / 2], b[4 + k / 2]) : FL_LO32(b[k / 2], b[4 + k / 2]));
     }
     if (i < n)
         fl_unshuffle_portable(planes, n, elem, i, out);
 }
+
+static void fl_unshuffle_vector(const uint8_t *const *planes, size_t n, size_t elem, uint8_t *out)
+{
+    if (elem == 2)
+        fl_unshuffle_of(planes, n, 2, out);
+    else if (elem == 4)
+        fl_unshuffle_of(planes, n, 4, out);
+    else
+        fl_unshuffle_of(planes, n, 8, out);
+}
+
+#if defined(__x86_64__)
+#include "bitshuffle_avx2.h"
+#include "bitshuffle_avx512.h"
 #endif
+
+/* The same for elements of any size and planes one behind the other. */
+static void fl_unshuffle_any(const uint8_t *planes, size_t n, size_t elem, uint8_t *out)
+{
+    for (size_t b = 0; b < elem; b++) {
+        const uint8_t *plane = planes + b * n;
+        for (size_t i = 0; i < n; i++)
+            out[i * elem + b] = plane[i];
+    }
+}
+
+/* For elements of 2, 4 and 8 bytes. */
+static void fl_unshuffle_planes(const uint8_t *const *planes, size_t n, size_t elem, uint8_t *out, int simd)
+{
+#if defined(__x86_64__)
+    if (simd >= FL_SIMD_AVX2 && elem < 8) {
+        fl_unshuffle_avx2(planes, n, elem, out);
+        return;
+    }
+#endif
+    if (simd >= FL_SIMD_VECTOR)
+        fl_unshuffle_vector(planes, n, elem, out);
+    else
+        fl_unshuffle_portable(planes, n, elem, 0, out);
+}
 
 static void fl_unshuffle(const uint8_t *planes, size_t n, size_t elem, uint8_t *out, int simd)
 {
     if (elem == 1) {
         memcpy(out, planes, n);
-        return;
+    } else if (elem == 2 || elem == 4 || elem == 8) {
+        const uint8_t *each[8];
+        for (size_t b = 0; b < elem; b++)
+            each[b] = planes + b * n;
+        fl_unshuffle_planes(each, n, elem, out, simd);
+    } else {
+        fl_unshuffle_any(planes, n, elem, out);
     }
+}
+
+static void fl_rows_to_bytes(const uint8_t *const rows[8], size_t width, uint8_t *out, int simd)
+{
 #if defined(__x86_64__)
     if (simd >= FL_SIMD_AVX2) {
-        fl_unshuffle_avx2(planes, n, elem, out);
+        fl_rows_to_bytes_avx2(rows, width, out);
         return;
     }
 #endif
-    (void)simd;
-    fl_unshuffle_portable(planes, n, elem, 0, out);
+    if (simd >= FL_SIMD_VECTOR)
+        fl_rows_to_bytes_vector(rows, width, out);
+    else
+        fl_rows_to_bytes_portable(rows, width, 0, out);
 }
 
-/* One block of n elements (n a multiple of 8): IN n*elem bytes, OUT n*elem bytes, `planes` scratch of n*elem bytes. */
-static void fl_unbitshuffle(const uint8_t *in, size_t n, size_t elem, uint8_t *out, uint8_t *planes, int simd)
+/* One block of n elements (n a multiple of 8): IN n*elem bytes, of which the rows of bits behind row `last` are not
+ * there: they are equal to it. OUT n*elem bytes, `planes` scratch of n*elem bytes. */
+static void fl_unbitshuffle(const uint8_t *in, size_t n, size_t elem, uint8_t *out, uint8_t *planes, int simd,
+                            size_t last)
 {
 #if defined(__x86_64__)
     if (simd >= FL_SIMD_AVX512 && n % (8 * FL_COLUMNS) == 0 && (elem == 2 || elem == 4)) {
         if (elem == 2)
-            fl_unbitshuffle2_avx512(in, n, out);
+            fl_unbitshuffle2_avx512(in, n, out, last);
         else
-            fl_unbitshuffle4_avx512(in, n, out);
+            fl_unbitshuffle4_avx512(in, n, out, last);
+        return;
+    }
+    if (simd >= FL_SIMD_AVX2 && n % 256 == 0 && (elem == 2 || elem == 4)) {
+        fl_unbitshuffle_avx2(in, n, elem, out, last);
         return;
     }
 #endif
-    uint8_t *bytes = elem == 1 ? out : planes;
+    const uint8_t *rows[8], *each[8] = {0};
+    int by_planes = elem == 2 || elem == 4 || elem == 8;
     for (size_t b = 0; b < elem; b++) {
-#if defined(__x86_64__)
-        if (simd >= FL_SIMD_AVX2)
-            fl_rows_to_bytes_avx2(in + b * n, n / 8, bytes + b * n);
-        else
-#endif
-            fl_rows_to_bytes_portable(in + b * n, n / 8, 0, bytes + b * n);
+        fl_rows_of_plane(in, n / 8, b, last, rows);
+        if (by_planes && b && 8 * (b - 1) >= last) { /* all rows of this plane and of the one before it are equal */
+            each[b] = each[b - 1];
+            continue;
+        }
+        uint8_t *plane = (elem == 1 ? out : planes) + b * n;
+        fl_rows_to_bytes(rows, n / 8, plane, simd);
+        if (by_planes)
+            each[b] = plane;
     }
-    if (elem > 1)
-        fl_unshuffle(planes, n, elem, out, simd);
+    if (by_planes)
+        fl_unshuffle_planes(each, n, elem, out, simd);
+    else if (elem > 1)
+        fl_unshuffle_any(planes, n, elem, out);
 }
 
 /* ---------------------------------------------------------------- the block stream */
 
-typedef int (*fl_lz4_fn)(const char *src, char *dst, int src_size, int dst_size);
+/* 1 if an LZ4 block fills `room` bytes (OUT, and `slack` more); see lz4.h. */
+static int fl_lz4(const uint8_t *src, size_t size, uint8_t *dst, size_t room, size_t slack, size_t width,
+                  size_t *last_row, int simd)
+{
+    if (size > SIZE_MAX / 256) /* lengths could run over; so large is a block only where size_t is small */
+        return 0;
+#if defined(__x86_64__)
+    if (simd >= FL_SIMD_AVX2)
+        return fl_lz4_avx2(src, size, dst, room, slack, width, last_row);
+#endif
+    (void)simd;
+    return fl_lz4_portable(src, size, dst, room, slack, width, last_row);
+}
+
 typedef size_t (*fl_zstd_fn)(void *dst, size_t dst_size, const void *src, size_t src_size);
 
 enum { FL_BSHUF_PLAIN = 0, FL_BSHUF_LZ4 = 2, FL_BSHUF_ZSTD = 3 }; /* the filter's own numbers */
@@ -237,7 +339,6 @@ typedef struct {
     size_t elem;       /* bytes of an element */
     size_t block;      /* elements of a block, for streams that do not say it themselves */
     int compression;   /* FL_BSHUF_* */
-    fl_lz4_fn lz4;
     fl_zstd_fn zstd;
     int simd;
 } fl_bshuf;
@@ -354,20 +455,22 @@ static void fl_blocks_close(fl_blocks *b)
     b->starts = NULL;
 }
 
-/* A stored block, to `bytes` bytes (OUT). `bits` and `planes` are scratch of as many bytes each. */
+/* A stored block, to `bytes` bytes (OUT). `bits` and `planes` are scratch of FL_ROOM(bytes) each. */
 static int fl_block_unpack(const fl_bshuf *f, const uint8_t *src, size_t stored, size_t bytes, uint8_t *out,
                            uint8_t *bits, uint8_t *planes, fl_error *e)
 {
     const uint8_t *in = bits;
+    size_t last = 8 * f->elem - 1;
+    int ok = 1;
     if (f->compression == FL_BSHUF_PLAIN)
         in = src;
-    else if (f->compression == FL_BSHUF_LZ4) {
-        if (stored > INT32_MAX || f->lz4((const char *)src, (char *)bits, (int)stored, (int)bytes) != (int)bytes)
-            return fl_fail(e, FL_CORRUPT, "LZ4 block");
-    } else if (f->zstd(bits, bytes, src, stored) != bytes) {
-        return fl_fail(e, FL_CORRUPT, "zstd block");
-    }
-    fl_unbitshuffle(in, bytes / f->elem, f->elem, out, planes, f->simd);
+    else if (f->compression == FL_BSHUF_ZSTD)
+        ok = f->zstd(bits, bytes, src, stored) == bytes;
+    else
+        ok = fl_lz4(src, stored, bits, bytes, FL_LZ4_SLACK, bytes / f->elem / 8, &last, f->simd);
+    if (!ok)
+        return fl_fail(e, FL_CORRUPT, f->compression == FL_BSHUF_LZ4 ? "LZ4 block" : "zstd block");
+    fl_unbitshuffle(in, bytes / f->elem, f->elem, out, planes, f->simd, last);
     return FL_OK;
 }
 
@@ -381,19 +484,13 @@ static int fl_block_decode(const fl_blocks *b, const fl_bshuf *f, size_t i, uint
     return fl_block_unpack(f, b->data + b->starts[i], stored, bytes, out, bits, planes, e);
 }
 
-#define FL_SCRATCH_ON_STACK 16384
+#define FL_ROOM(bytes) (((bytes) + FL_LZ4_SLACK + 63) / 64 * 64)
+#define FL_SCRATCH_ON_STACK FL_ROOM(16384)
 
-/* Vectors stored across the borders of cache lines take twice as long: where the caller's memory is not aligned (NumPy's
- * large arrays are not), a block is made in scratch and copied; for the copy the C library has instructions of its own. */
-static inline int fl_is_aligned(const uint8_t *out)
-{
-    return (uintptr_t)out % 64 == 0;
-}
-
-/* Bytes of the largest block: so many does scratch have to have. */
+/* Scratch for the largest block. */
 static inline size_t fl_scratch_bytes(const fl_blocks *b)
 {
-    return b->blocks == 0 ? 0 : b->blocks > 1 ? b->block_bytes : b->last_bytes;
+    return FL_ROOM(b->blocks == 0 ? 0 : b->blocks > 1 ? b->block_bytes : b->last_bytes);
 }
 
 /* Bytes [from, to) of the decoded chunk (OUT: to - from bytes). Only the blocks that hold them are decoded. */
@@ -413,7 +510,7 @@ static int fl_blocks_read(const fl_blocks *b, const fl_bshuf *f, size_t from, si
         size_t i = from / bb, start = i * bb;
         size_t end = i + 1 == b->blocks ? coded : start + bb;
         size_t stop = to < end ? to : end;
-        if (from == start && stop == end && (bits != small || fl_is_aligned(out))) {
+        if (from == start && stop == end) {
             rc = fl_block_decode(b, f, i, out, bits, planes, e);
         } else {
             rc = fl_block_decode(b, f, i, whole, bits, planes, e);
@@ -438,7 +535,7 @@ typedef int (*fl_more_fn)(void *from, size_t upto, fl_error *e);
 static int fl_blocks_stream(const fl_bshuf *f, const uint8_t *data, size_t size, size_t total, uint8_t *out,
                             fl_more_fn more, void *from, fl_error *e)
 {
-    uint8_t small[3 * FL_SCRATCH_ON_STACK] __attribute__((aligned(64)));
+    uint8_t small[2 * FL_SCRATCH_ON_STACK] __attribute__((aligned(64)));
     fl_blocks b;
     int rc = more(from, size < 12 ? size : 12, e);
     if (rc == FL_OK)
@@ -449,7 +546,6 @@ static int fl_blocks_stream(const fl_bshuf *f, const uint8_t *data, size_t size,
     uint8_t *bits = most > FL_SCRATCH_ON_STACK ? malloc(2 * most) : small;
     if (!bits)
         return fl_fail(e, FL_NOMEM, "");
-    uint8_t *whole = bits == small && !fl_is_aligned(out) ? small + 2 * FL_SCRATCH_ON_STACK : NULL;
     for (size_t i = 0; i < b.blocks && rc == FL_OK; i++) {
         size_t bytes = i + 1 == b.blocks ? b.last_bytes : b.block_bytes, stored;
         if (size - at < 4)
@@ -465,9 +561,7 @@ static int fl_blocks_stream(const fl_bshuf *f, const uint8_t *data, size_t size,
         else
             rc = more(from, at + stored, e);
         if (rc == FL_OK)
-            rc = fl_block_unpack(f, data + at, stored, bytes, whole ? whole : out, bits, bits + most, e);
-        if (rc == FL_OK && whole)
-            memcpy(out, whole, bytes);
+            rc = fl_block_unpack(f, data + at, stored, bytes, out, bits, bits + most, e);
         at += stored;
         out += bytes;
     }

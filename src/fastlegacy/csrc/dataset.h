@@ -7,7 +7,6 @@
 #ifndef FL_DATASET_H
 #define FL_DATASET_H
 
-#include "cache.h"
 #include "files.h"
 #include "filters.h"
 
@@ -73,31 +72,79 @@ static int fl_chunk_read_raw(const fl_dataset *d, int64_t chunk, uint8_t *out, f
     return fl_files_read(d->files, d->file, out, d->sizes[chunk], d->addresses[chunk], e);
 }
 
+/* A whole chunk, decoded to the caller's memory. */
+static int fl_chunk_whole(const fl_dataset *d, int64_t chunk, uint8_t *out, fl_error *e)
+{
+    fl_buffer stored;
+    if (!fl_buffer_take(&stored, d->cache, d->sizes[chunk]))
+        return fl_fail(e, FL_NOMEM, "");
+    int rc = fl_chunk_read_raw(d, chunk, stored.data, e);
+    if (rc == FL_OK)
+        rc = fl_pipeline_undo(&d->pipeline, d->masks[chunk], d->cache, &stored, d->sizes[chunk], out, d->chunk_bytes, e);
+    fl_buffer_give(&stored, d->cache);
+    return rc;
+}
+
 /* Fill a cache entry: stored bytes with block places, or the decoded chunk. */
 static int fl_chunk_load(fl_dataset *d, int64_t chunk, int by_blocks, fl_entry *entry, fl_error *e)
 {
-    size_t stored = d->kind == FL_BY_PYTHON ? d->chunk_bytes : d->sizes[chunk];
+    size_t kept = by_blocks ? d->sizes[chunk] : d->chunk_bytes;
     entry->size = by_blocks ? d->chunk_bytes : UINT64_MAX; /* what was dear to decode is kept as long as there is room */
-    entry->data = fl_cache_buffer(d->cache, stored, &entry->room);
+    entry->data = fl_cache_buffer(d->cache, kept, &entry->room);
     if (!entry->data)
         return fl_fail(e, FL_NOMEM, "");
     entry->bytes = entry->room;
     if (d->kind == FL_BY_PYTHON)
         return d->load(d, chunk, entry->data, e);
+    if (!by_blocks)
+        return fl_chunk_whole(d, chunk, entry->data, e);
     int rc = fl_chunk_read_raw(d, chunk, entry->data, e);
-    if (rc)
-        return rc;
-    if (by_blocks) {
-        rc = fl_blocks_open(&entry->blocks, &d->pipeline.stages[0].bshuf, entry->data, stored, d->chunk_bytes, e);
-        if (rc == FL_OK)
-            entry->bytes += (entry->blocks.blocks + 1) * sizeof *entry->blocks.starts;
-        return rc;
-    }
-    void *buf = entry->data;
-    rc = fl_pipeline_undo(&d->pipeline, d->masks[chunk], &buf, stored, d->chunk_bytes, e);
-    entry->data = buf;
-    entry->room = entry->bytes = d->chunk_bytes; /* at least: a filter may have made it larger */
+    if (rc == FL_OK)
+        rc = fl_blocks_open(&entry->blocks, &d->pipeline.stages[0].bshuf, entry->data, kept, d->chunk_bytes, e);
+    if (rc == FL_OK)
+        entry->bytes += (entry->blocks.blocks + 1) * sizeof *entry->blocks.starts;
     return rc;
+}
+
+#define FL_START 65536 /* bytes; who reads so little from the beginning on of a chunk has often read enough */
+
+/* The first bytes of a chunk of blocks (OUT: `to` bytes): no more is read than they may need, and nothing is kept.
+ * Returns 0 if that is not possible: then the chunk has to be read. */
+static int fl_chunk_start(fl_dataset *d, int64_t chunk, size_t to, uint8_t *out)
+{
+    const fl_bshuf *f = &d->pipeline.stages[0].bshuf;
+    uint8_t head[12], *data = NULL;
+    fl_blocks b;
+    fl_error e;
+    fl_error_clear(&e);
+    if (f->compression == FL_BSHUF_PLAIN || d->sizes[chunk] < sizeof head ||
+        fl_files_read(d->files, d->file, head, sizeof head, d->addresses[chunk], &e) ||
+        fl_blocks_head(&b, f, head, d->sizes[chunk], d->chunk_bytes, &e))
+        return 0;
+    if (b.blocks == 0)
+        return 0;
+    size_t need = (to + b.block_bytes - 1) / b.block_bytes, one = 4 + b.block_bytes + b.block_bytes / 128 + 64;
+    if (need >= b.blocks || need > 2 * FL_START / one + 1) /* the last one may be shorter; rows of very large blocks */
+        return 0;
+    size_t have = sizeof head + need * one;
+    have = have < d->sizes[chunk] ? have : d->sizes[chunk];
+    data = malloc(have);
+    b.starts = malloc((need + 1) * sizeof *b.starts);
+    b.data = data;
+    int ok = data && b.starts && !fl_files_read(d->files, d->file, data, have, d->addresses[chunk], &e);
+    size_t at = sizeof head;
+    for (size_t i = 0; i < need && ok; i++) {
+        ok = have - at >= 4 && fl_be32(data + at) <= have - at - 4;
+        b.starts[i] = at + 4;
+        at += ok ? 4 + fl_be32(data + at) : 0;
+    }
+    if (ok) {
+        b.starts[need] = at + 4;
+        ok = !fl_blocks_read(&b, f, 0, to, out, &e);
+    }
+    free(b.starts);
+    free(data);
+    return ok;
 }
 
 static int fl_chunk_cached(fl_dataset *d, int64_t chunk, size_t from, size_t to, uint8_t *out, fl_error *e)
@@ -115,7 +162,8 @@ static int fl_chunk_cached(fl_dataset *d, int64_t chunk, size_t from, size_t to,
         rc = fl_blocks_read(&entry->blocks, &d->pipeline.stages[0].bshuf, from, to, out, e);
     else if (rc == FL_OK)
         memcpy(out, entry->data + from, to - from);
-    fl_cache_release(d->cache, entry, to - from);
+    /* what comes before was read by fl_chunk_start, if at all: without it the chunk would seem to be still needed */
+    fl_cache_release(d->cache, entry, mine && by_blocks && from <= FL_START ? to : to - from);
     return rc;
 }
 
@@ -185,14 +233,25 @@ static int fl_chunk_bytes_at(fl_dataset *d, int64_t chunk, size_t from, size_t t
             return fl_fail(e, FL_CORRUPT, "stored size is not the chunk's size");
         return fl_files_read(d->files, d->file, out, to - from, address + from, e);
     }
-    if (from == 0 && to == d->chunk_bytes && fl_pipeline_is_blocks(&d->pipeline, mask)) {
-        int mine;
+    if (from == 0 && to == d->chunk_bytes) {
+        int by_blocks = fl_pipeline_is_blocks(&d->pipeline, mask), mine, rc = FL_OK;
         fl_entry *there = fl_cache_get(d->cache, d->id, (uint64_t)chunk, 0, &mine);
         if (!there)
-            return fl_chunk_whole_blocks(d, chunk, out, e);
-        int rc = fl_blocks_read(&there->blocks, &d->pipeline.stages[0].bshuf, from, to, out, e);
+            return by_blocks ? fl_chunk_whole_blocks(d, chunk, out, e) : fl_chunk_whole(d, chunk, out, e);
+        if (by_blocks)
+            rc = fl_blocks_read(&there->blocks, &d->pipeline.stages[0].bshuf, from, to, out, e);
+        else
+            memcpy(out, there->data, to);
         fl_cache_release(d->cache, there, to - from);
         return rc;
+    }
+    if (from == 0 && to <= FL_START && d->kind == FL_CHUNKED && fl_pipeline_is_blocks(&d->pipeline, mask)) {
+        int mine;
+        fl_entry *there = fl_cache_get(d->cache, d->id, (uint64_t)chunk, 0, &mine);
+        if (there)
+            fl_cache_release(d->cache, there, 0);
+        else if (fl_chunk_start(d, chunk, to, out))
+            return FL_OK;
     }
     return fl_chunk_cached(d, chunk, from, to, out, e);
 }

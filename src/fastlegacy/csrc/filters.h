@@ -2,15 +2,16 @@
  *
  * A filter pipeline, backwards: stored chunk -> pixels, whole chunks at a time.
  *
- * A stage takes a buffer made by malloc and either changes it in place or puts another in its place: the contract of
- * HDF5's own filter functions (H5Z_func_t), so that those of plug-in libraries are stages like ours.
+ * A stage decodes from one buffer to another; the last one straight to where the pixels are wanted. The stages of plug-in
+ * libraries follow the contract of HDF5's own filter functions (H5Z_func_t): a buffer made by malloc goes in, and it or
+ * another in its place comes out.
  */
 #ifndef FL_FILTERS_H
 #define FL_FILTERS_H
 
 #include <pthread.h>
 
-#include "bitshuffle.h"
+#include "cache.h"
 
 #define FL_MAX_FILTERS 32  /* H5Z_MAX_NFILTERS */
 #define FL_MAX_CD 64
@@ -19,13 +20,20 @@
 #define FL_MOST(expected) (16 * ((expected) + 1024)) /* no filter makes a chunk larger than this */
 
 enum {
-    FL_STAGE_BSHUF, FL_STAGE_DEFLATE, FL_STAGE_BZIP2, FL_STAGE_ZSTD, FL_STAGE_SHUFFLE, FL_STAGE_FLETCHER32, FL_STAGE_PLUGIN
+    FL_STAGE_BSHUF, FL_STAGE_LZ4, FL_STAGE_DEFLATE, FL_STAGE_LIBDEFLATE, FL_STAGE_BZIP2, FL_STAGE_ZSTD, FL_STAGE_SHUFFLE,
+    FL_STAGE_FLETCHER32, FL_STAGE_PLUGIN
 };
 
 typedef size_t (*fl_h5z_fn)(unsigned flags, size_t n_cd, const unsigned *cd, size_t n_bytes, size_t *buf_size,
                             void **buf);
 /* zlib's uncompress, and libbz2's BZ2_bzBuffToBuffDecompress */
 typedef int (*fl_uncompress_fn)(uint8_t *dst, unsigned long *dst_size, const uint8_t *src, unsigned long src_size);
+/* libdeflate's libdeflate_alloc_decompressor, libdeflate_zlib_decompress, libdeflate_free_decompressor */
+typedef struct {
+    void *(*make)(void);
+    int (*decode)(void *with, const void *src, size_t src_size, void *dst, size_t dst_size, size_t *n);
+    void (*drop)(void *with);
+} fl_libdeflate;
 typedef int (*fl_bunzip2_fn)(char *dst, unsigned *dst_size, char *src, unsigned src_size, int small, int verbosity);
 
 typedef struct {
@@ -36,6 +44,7 @@ typedef struct {
     size_t elem;           /* shuffle: bytes of an element */
     fl_bshuf bshuf;
     fl_uncompress_fn uncompress;
+    fl_libdeflate libdeflate;
     fl_bunzip2_fn bunzip2;
     fl_h5z_fn plugin;
     pthread_mutex_t *one_at_a_time; /* for plug-ins whose code keeps state between calls; NULL for the others */
@@ -73,7 +82,7 @@ static uint32_t fl_fletcher32(const uint8_t *data, size_t size)
     return b << 16 | a;
 }
 
-static int fl_stage_fletcher32(uint8_t *data, size_t *size, fl_error *e)
+static int fl_stage_fletcher32(const uint8_t *data, size_t *size, fl_error *e)
 {
     if (*size < 4)
         return fl_fail(e, FL_CORRUPT, "shorter than its checksum");
@@ -88,89 +97,170 @@ static int fl_stage_fletcher32(uint8_t *data, size_t *size, fl_error *e)
     return FL_OK;
 }
 
-/* Decode into `room` bytes (OUT, and how many there were). 0: done, 1: perhaps not enough room, -1: damaged. */
-static int fl_unpack(const fl_stage *s, uint8_t *out, size_t room, size_t *n, const void *in, size_t size)
+enum { FL_DECODED = 0, FL_NO_ROOM = 1, FL_DAMAGED = -1 };
+
+/* The filter LZ4 (32004): size when decoded (u64), bytes of a block (u32), and the blocks, each behind its stored size
+ * (u32), all big endian; a block that is stored in its own size is stored as it is. */
+static int fl_unpack_lz4(const fl_stage *s, uint8_t *out, size_t room, size_t *n, const uint8_t *in, size_t size)
 {
+    if (size < 12)
+        return FL_DAMAGED;
+    uint64_t total = fl_be64(in);
+    size_t block = fl_be32(in + 8), at = 12, last_row;
+    if (total > room)
+        return FL_NO_ROOM;
+    for (size_t done = 0; done < total; done += block) {
+        if (block > total - done)
+            block = (size_t)total - done;
+        size_t stored = size - at < 4 ? SIZE_MAX : fl_be32(in + at);
+        if (block == 0 || stored > size - at - 4)
+            return FL_DAMAGED;
+        at += 4;
+        if (stored == block)
+            memcpy(out + done, in + at, block);
+        else if (!fl_lz4(in + at, stored, out + done, block, room - done - block, FL_LZ4_NO_ROWS, &last_row, s->bshuf.simd))
+            return FL_DAMAGED;
+        at += stored;
+    }
+    *n = (size_t)total;
+    return FL_DECODED;
+}
+
+static int fl_unpack_bshuf(const fl_stage *s, uint8_t *out, size_t room, size_t *n, const uint8_t *in, size_t size,
+                           fl_error *e)
+{
+    uint64_t total = size;
+    if (s->bshuf.compression != FL_BSHUF_PLAIN) {
+        if (size < 12)
+            return FL_DAMAGED;
+        total = fl_be64(in);
+    }
+    if (total > room)
+        return FL_NO_ROOM;
+    fl_blocks b;
+    int rc = fl_blocks_open(&b, &s->bshuf, in, size, (size_t)total, e);
+    if (rc == FL_OK) {
+        rc = fl_blocks_read(&b, &s->bshuf, 0, (size_t)total, out, e);
+        fl_blocks_close(&b);
+    }
+    *n = (size_t)total;
+    return rc == FL_OK ? FL_DECODED : FL_DAMAGED;
+}
+
+static int fl_unpack_libdeflate(const fl_stage *s, uint8_t *out, size_t room, size_t *n, const void *in, size_t size)
+{
+    void *with = s->libdeflate.make();
+    if (!with)
+        return FL_DAMAGED;
+    int rc = s->libdeflate.decode(with, in, size, out, room, n);
+    s->libdeflate.drop(with);
+    return rc == 0 ? FL_DECODED : rc == 3 ? FL_NO_ROOM : FL_DAMAGED; /* 3: LIBDEFLATE_INSUFFICIENT_SPACE */
+}
+
+/* Decode into `room` bytes (OUT, and how many there were). */
+static int fl_unpack(const fl_stage *s, uint8_t *out, size_t room, size_t *n, const void *in, size_t size, fl_error *e)
+{
+    int rc;
     if (s->kind == FL_STAGE_DEFLATE) {
         unsigned long got = (unsigned long)room;
-        int rc = s->uncompress(out, &got, in, (unsigned long)size);
+        rc = s->uncompress(out, &got, in, (unsigned long)size);
         *n = got;
-        return rc == 0 ? 0 : rc == -5 ? 1 : -1; /* Z_BUF_ERROR: no room, or the input ends early */
+        return rc == 0 ? FL_DECODED : rc == -5 ? FL_NO_ROOM : FL_DAMAGED; /* Z_BUF_ERROR: or the input ends early */
     }
     if (s->kind == FL_STAGE_BZIP2) {
         unsigned got = (unsigned)room;
         if (room > UINT32_MAX || size > UINT32_MAX)
-            return -1;
-        int rc = s->bunzip2((char *)out, &got, (char *)(uintptr_t)in, (unsigned)size, 0, 0);
+            return FL_DAMAGED;
+        rc = s->bunzip2((char *)out, &got, (char *)(uintptr_t)in, (unsigned)size, 0, 0);
         *n = got;
-        return rc == 0 ? 0 : rc == -8 ? 1 : -1; /* BZ_OUTBUFF_FULL */
+        return rc == 0 ? FL_DECODED : rc == -8 ? FL_NO_ROOM : FL_DAMAGED; /* BZ_OUTBUFF_FULL */
     }
-    *n = s->bshuf.zstd(out, room, in, size);
-    return *n <= room ? 0 : 1; /* any error: which one, zstd does not say in its number alone */
+    switch (s->kind) {
+    case FL_STAGE_LIBDEFLATE: return fl_unpack_libdeflate(s, out, room, n, in, size);
+    case FL_STAGE_LZ4: return fl_unpack_lz4(s, out, room, n, in, size);
+    case FL_STAGE_BSHUF: return fl_unpack_bshuf(s, out, room, n, in, size, e);
+    case FL_STAGE_SHUFFLE:
+        if (size > room)
+            return FL_NO_ROOM;
+        *n = size;
+        size_t whole = s->elem > 1 ? size / s->elem : 0;
+        if (whole > 1)
+            fl_unshuffle(in, whole, s->elem, out, s->bshuf.simd);
+        else
+            whole = 0;
+        memcpy(out + whole * s->elem, (const uint8_t *)in + whole * s->elem, size - whole * s->elem);
+        return FL_DECODED;
+    default:
+        *n = s->bshuf.zstd(out, room, in, size);
+        return *n <= room ? FL_DECODED : FL_NO_ROOM; /* any error: which one, zstd does not say in its number alone */
+    }
 }
 
-/* A codec for whole buffers. */
-static int fl_stage_unpack(const fl_stage *s, void **buf, size_t *size, size_t expected, fl_error *e)
+static const char *fl_stage_name(const fl_stage *s)
 {
-    /* filters that ran before this one may have made the data larger than a chunk: then try with more room */
-    int rc = 1;
-    for (size_t room = expected + 1024; rc == 1 && room <= FL_MOST(expected); room *= 4) {
+    switch (s->kind) {
+    case FL_STAGE_BSHUF: return "bitshuffle";
+    case FL_STAGE_LZ4: return "LZ4";
+    case FL_STAGE_BZIP2: return "bzip2";
+    case FL_STAGE_ZSTD: return "zstd";
+    case FL_STAGE_SHUFFLE: return "shuffle";
+    default: return "deflate";
+    }
+}
+
+/* What goes from stage to stage: made by malloc, or spare in a cache. */
+typedef struct {
+    uint8_t *data;
+    size_t room;
+} fl_buffer;
+
+static inline int fl_buffer_take(fl_buffer *b, fl_cache *c, size_t size)
+{
+    b->room = size;
+    b->data = c ? fl_cache_buffer(c, size, &b->room) : malloc(size ? size : 1);
+    return b->data != NULL;
+}
+
+static inline void fl_buffer_give(fl_buffer *b, fl_cache *c)
+{
+    if (c && b->data)
+        fl_cache_give_back(c, b->data, b->room);
+    else
+        free(b->data);
+    b->data = NULL;
+}
+
+/* A stage whose output is another's input: filters that ran before this one may have made the data larger than a chunk;
+ * then try with more room. */
+static int fl_stage_between(const fl_stage *s, fl_cache *c, fl_buffer *buf, size_t *size, size_t expected, fl_error *e)
+{
+    int rc = FL_NO_ROOM;
+    for (size_t room = expected + 1024; rc == FL_NO_ROOM && room <= FL_MOST(expected); room *= 4) {
         size_t n = 0;
-        uint8_t *out = malloc(room);
-        if (!out)
+        fl_buffer out;
+        if (!fl_buffer_take(&out, c, room))
             return fl_fail(e, FL_NOMEM, "");
-        rc = fl_unpack(s, out, room, &n, *buf, *size);
-        if (rc) {
-            free(out);
-            continue;
+        rc = fl_unpack(s, out.data, room, &n, buf->data, *size, e);
+        if (rc == FL_DECODED) {
+            fl_buffer_give(buf, c);
+            *buf = out;
+            *size = n;
+            return FL_OK;
         }
-        free(*buf);
-        *buf = out;
-        *size = n;
-        return FL_OK;
+        fl_buffer_give(&out, c);
     }
-    return fl_fail(e, FL_CORRUPT, s->kind == FL_STAGE_DEFLATE ? "deflate" : s->kind == FL_STAGE_BZIP2 ? "bzip2" : "zstd");
+    return e->code ? e->code : fl_fail(e, FL_CORRUPT, fl_stage_name(s));
 }
 
-static int fl_stage_shuffle(const fl_stage *s, void **buf, size_t *size, fl_error *e)
+/* The stage whose output are the pixels. */
+static int fl_stage_last(const fl_stage *s, const fl_buffer *buf, size_t size, uint8_t *out, size_t expected, fl_error *e)
 {
-    size_t n = s->elem ? *size / s->elem : 0;
-    if (s->elem < 2 || n < 2)
-        return FL_OK;
-    uint8_t *out = malloc(*size);
-    if (!out)
-        return fl_fail(e, FL_NOMEM, "");
-    fl_unshuffle(*buf, n, s->elem, out, s->bshuf.simd);
-    memcpy(out + n * s->elem, (uint8_t *)*buf + n * s->elem, *size - n * s->elem);
-    free(*buf);
-    *buf = out;
-    return FL_OK;
-}
-
-static int fl_stage_bshuf(const fl_stage *s, void **buf, size_t *size, size_t expected, fl_error *e)
-{
-    size_t total = *size;
-    if (s->bshuf.compression != FL_BSHUF_PLAIN) {
-        if (*size < 12)
-            return fl_fail(e, FL_CORRUPT, "bitshuffle: shorter than its own head");
-        total = (size_t)fl_be64(*buf);
-        if (total > FL_MOST(expected))
-            return fl_fail(e, FL_CORRUPT, "bitshuffle: states another size than the chunk has");
-    }
-    fl_blocks b;
-    int rc = fl_blocks_open(&b, &s->bshuf, *buf, *size, total, e);
-    if (rc)
-        return rc;
-    uint8_t *out = malloc(total ? total : 1);
-    rc = out ? fl_blocks_read(&b, &s->bshuf, 0, total, out, e) : fl_fail(e, FL_NOMEM, "");
-    fl_blocks_close(&b);
-    if (rc) {
-        free(out);
-        return rc;
-    }
-    free(*buf);
-    *buf = out;
-    *size = total;
+    size_t n = 0;
+    int rc = fl_unpack(s, out, expected, &n, buf->data, size, e);
+    if (rc == FL_DAMAGED)
+        return e->code ? e->code : fl_fail(e, FL_CORRUPT, fl_stage_name(s));
+    if (rc == FL_NO_ROOM || n != expected)
+        return fl_fail(e, FL_CORRUPT, "does not decode to the size of the chunk");
     return FL_OK;
 }
 
@@ -180,18 +270,22 @@ static int fl_blosc_head_is_true(const uint8_t *p, size_t size)
     return size >= 16 && ((size_t)p[12] | (size_t)p[13] << 8 | (size_t)p[14] << 16 | (size_t)p[15] << 24) == size;
 }
 
-static int fl_stage_plugin(const fl_stage *s, void **buf, size_t *size, size_t expected, fl_error *e)
+static int fl_stage_plugin(const fl_stage *s, fl_buffer *buf, size_t *size, size_t expected, fl_error *e)
 {
     size_t room = *size;
-    if (s->id == FL_BLOSC && !fl_blosc_head_is_true(*buf, *size))
+    void *data = buf->data;
+    if (s->id == FL_BLOSC && !fl_blosc_head_is_true(data, *size))
         return fl_fail(e, FL_CORRUPT, "blosc: states another size than it has");
     if (s->one_at_a_time)
         pthread_mutex_lock(s->one_at_a_time);
-    size_t n = s->plugin(FL_REVERSE, s->n_cd, s->cd, *size, &room, buf);
+    size_t n = s->plugin(FL_REVERSE, s->n_cd, s->cd, *size, &room, &data);
     if (s->one_at_a_time)
         pthread_mutex_unlock(s->one_at_a_time);
+    if (data != buf->data)
+        *buf = (fl_buffer){data, n};
     if (n == 0 || n > FL_MOST(expected)) { /* some give back an error code of their codec as a size */
         char text[60];
+        buf->room = 0;
         snprintf(text, sizeof text, "HDF5 filter %d refused it", s->id);
         return fl_fail(e, FL_CORRUPT, text);
     }
@@ -199,29 +293,33 @@ static int fl_stage_plugin(const fl_stage *s, void **buf, size_t *size, size_t e
     return FL_OK;
 }
 
-/* Undo the pipeline on *buf (malloc'ed; OUT: replaced). Bit i of `mask`: filter i was skipped when writing.
- * At the end exactly `expected` bytes must be there. On failure *buf still has to be freed by the caller. */
-static int fl_pipeline_undo(const fl_pipeline *p, uint32_t mask, void **buf, size_t size, size_t expected, fl_error *e)
+/* Undo the pipeline on `size` bytes in *buf (IN and OUT: replaced; the caller gives it back). Bit i of `mask`: filter i
+ * was skipped when writing. OUT: exactly `expected` bytes. `c` may be NULL: then buffers are not kept. */
+static int fl_pipeline_undo(const fl_pipeline *p, uint32_t mask, fl_cache *c, fl_buffer *buf, size_t size, uint8_t *out,
+                            size_t expected, fl_error *e)
 {
-    int rc = FL_OK;
-    for (int i = p->n - 1; i >= 0 && rc == FL_OK; i--) {
+    int first = 0, rc = FL_OK;
+    while (first < p->n && mask >> first & 1)
+        first++;
+    for (int i = p->n - 1; i >= first && rc == FL_OK; i--) {
         const fl_stage *s = &p->stages[i];
         if (mask >> i & 1)
             continue;
-        switch (s->kind) {
-        case FL_STAGE_BSHUF: rc = fl_stage_bshuf(s, buf, &size, expected, e); break;
-        case FL_STAGE_DEFLATE:
-        case FL_STAGE_BZIP2:
-        case FL_STAGE_ZSTD: rc = fl_stage_unpack(s, buf, &size, expected, e); break;
-        case FL_STAGE_SHUFFLE: rc = fl_stage_shuffle(s, buf, &size, e); break;
-        case FL_STAGE_FLETCHER32: rc = fl_stage_fletcher32(*buf, &size, e); break;
-        case FL_STAGE_PLUGIN: rc = fl_stage_plugin(s, buf, &size, expected, e); break;
-        default: rc = fl_fail(e, FL_UNSUPPORTED, "");
-        }
+        if (s->kind == FL_STAGE_FLETCHER32)
+            rc = fl_stage_fletcher32(buf->data, &size, e);
+        else if (s->kind == FL_STAGE_PLUGIN)
+            rc = fl_stage_plugin(s, buf, &size, expected, e);
+        else if (i > first)
+            rc = fl_stage_between(s, c, buf, &size, expected, e);
+        else
+            return fl_stage_last(s, buf, size, out, expected, e);
     }
-    if (rc == FL_OK && size != expected)
+    if (rc)
+        return rc;
+    if (size != expected)
         return fl_fail(e, FL_CORRUPT, "does not decode to the size of the chunk");
-    return rc;
+    memcpy(out, buf->data, expected);
+    return FL_OK;
 }
 
 /* 1 if a range of the chunk can be had without decoding all of it: bitshuffle is the only filter that was applied. */

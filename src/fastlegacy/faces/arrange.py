@@ -140,7 +140,7 @@ def _must_differ(names: Sequence[tuple[Subject, str, _Names]], template: Templat
                 f"same names by the template {template.text!r}",
                 hint="put {file}, {scan}, {detector} or {format} into --name, so that they differ",
             )
-    for subject, format, name in names:
+    for subject, _, name in names:
         met = next((first[shorter] for shorter in _shorter(name) if shorter in first), None)
         if met is not None:
             raise UrlError(

@@ -31,7 +31,7 @@ def require_companions(names: Sequence[str] | None) -> None:
             raise UrlError(f"there is no companion {name!r}", hint=f"there are {', '.join(companions())}")
 
 
-def add_companions(trees: Sequence[Tree], names: Sequence[str] | None = None, *, warn: bool = True) -> None:
+def add_companions(trees: Sequence[Tree], names: Sequence[str] | None = None, *, level: int = logging.WARNING) -> None:
     """Show companions beside the frames of each tree that they can be made for.
 
     Parameters
@@ -39,8 +39,8 @@ def add_companions(trees: Sequence[Tree], names: Sequence[str] | None = None, *,
     trees : sequence of Tree
     names : sequence of str, optional
         By default those that the layout of each tree names, as far as enough is known for them.
-    warn : bool
-        Warn where one is missing without which headers have neutral values; else this is for the verbose only.
+    level : int
+        Of the message that one is missing without which headers have neutral values; others are for the verbose.
 
     Raises
     ------
@@ -52,11 +52,11 @@ def add_companions(trees: Sequence[Tree], names: Sequence[str] | None = None, *,
     if names is None:
         for tree, scene in scenes:
             for name in tree.layout.companions:
-                _add(tree, scene, name, warn=warn)
+                _add(tree, scene, name, level)
         return
     for name in names:
         for tree, scene in scenes:
-            _add(tree, scene, name, warn=warn)
+            _add(tree, scene, name, level)
 
 
 def require_made(trees: Sequence[Tree], names: Sequence[str] | None) -> None:
@@ -89,7 +89,7 @@ def scene_of(tree: Tree) -> Scene:
     )
 
 
-def _add(tree: Tree, scene: Scene, name: str, *, warn: bool) -> None:
+def _add(tree: Tree, scene: Scene, name: str, level: int) -> None:
     """Add a companion where it can be made."""
     companion = companions().get(name)
     if companion is None:
@@ -101,5 +101,4 @@ def _add(tree: Tree, scene: Scene, name: str, *, warn: bool) -> None:
     text = "no %s beside the %s files, because nobody said: %s"
     if companion.warns:
         text += ". Their headers have neutral values for it"
-    level = logging.WARNING if companion.warns and warn else logging.INFO
-    _log.log(level, text, name, tree.layout.name, ", ".join(missing))
+    _log.log(level if companion.warns else min(level, logging.INFO), text, name, tree.layout.name, ", ".join(missing))

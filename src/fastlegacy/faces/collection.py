@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,9 +21,10 @@ from typing import Any, Self
 from fastlegacy.errors import FastlegacyError, NotAStackError, UrlError
 from fastlegacy.faces.arrange import folder_of, places_of_many, places_of_one
 from fastlegacy.faces.beside import require_made
-from fastlegacy.faces.cli.stack_text import geometry_rows
+from fastlegacy.faces.geometry_text import geometry_rows
 from fastlegacy.faces.headers import Headers, check_headers, parse_headers, said
 from fastlegacy.faces.recipe import Recipe
+from fastlegacy.faces.shown import MOST_TOLD, Row, Shown, is_below
 from fastlegacy.faces.stand import Kitchen, Stand, Subject
 from fastlegacy.faces.wanted import ALL, Wanted
 from fastlegacy.geometry.read import over
@@ -32,104 +34,23 @@ from fastlegacy.hdf5.url import DataUrl, parse_url
 from fastlegacy.hdf5.virtual import Missing
 from fastlegacy.index.catalogue import Catalogue, Entry, Memory
 from fastlegacy.index.crawl import Told
-from fastlegacy.index.epoch import EPOCH
 from fastlegacy.index.folder import Folder, Shelf
+from fastlegacy.index.names import Names
 from fastlegacy.index.store import signature_of
 from fastlegacy.index.template import Template
 from fastlegacy.model import Geometry
 from fastlegacy.sources.find import claim_of
 
-__all__ = ["Collection", "Shown"]
+__all__ = ["Collection"]
 
 _log = logging.getLogger("fastlegacy.mount")
 
 _POLL_S = 0.5
 _POLL_SHARE = 10  # looking for news takes no more than a tenth of the time
-_MOST_TOLD = 20
 _SHOWN_AS = "shown below {}"
-
-Row = tuple[str, str, str, str]
-"""Folder, name, value with its unit, and origin of something that headers tell."""
 
 Said = tuple[str, Mapping[str, str]]
 """A folder of the tree, and what was set for it: name -> text."""
-
-
-class Shown:
-    """What a mount shows: trees that stay as they are.
-
-    Parameters
-    ----------
-    root : Folder
-    label : str
-        What it is made from; inode numbers depend on it.
-    """
-
-    def __init__(self, root: Folder, label: str) -> None:
-        self._root = root
-        self._version = 0
-        self.label = label
-        self.follows = False
-
-    @property
-    def root(self) -> Folder:
-        """What is shown."""
-        return self._root
-
-    @root.setter
-    def root(self, root: Folder) -> None:
-        self._root = root
-        EPOCH.advance()
-
-    @property
-    def version(self) -> int:
-        """Grows with each change of any header."""
-        return self._version
-
-    @version.setter
-    def version(self, version: int) -> None:
-        self._version = version
-        EPOCH.advance()
-
-    def redirect(self, prefix: str, replacement: str) -> None:
-        """Read files below a folder by another path to it from now on: a mount is about to cover it."""
-        for stack in self.root.stacks:
-            stack.redirect(prefix, replacement)
-
-    def end_redirect(self, prefix: str) -> None:
-        """Read files below a folder by their own paths again."""
-        for stack in self.root.stacks:
-            stack.end_redirect(prefix)
-
-    def poll(self) -> list[str]:
-        """Look for news; return what is new, for the log."""
-        return []
-
-    def set_headers(self, path: str, texts: Mapping[str, str]) -> list[str]:
-        """Change headers; these are not for changing.
-
-        Raises
-        ------
-        UrlError
-        """
-        del path, texts
-        raise UrlError("the headers of this mount cannot be changed", hint="mount by `fastlegacy mount`")
-
-    def headers(self, path: str) -> list[Row]:
-        """Return what is known of the stacks below a folder, of the first ones where there are many.
-
-        Returns
-        -------
-        list of (folder, name, value with its unit, origin)
-        """
-        found = [(folder, slot.tree().facts) for folder, slot in self.root.walk() if _below(folder, path)]
-        return [
-            (folder, *row) for folder, facts in found[:_MOST_TOLD] for row in geometry_rows(facts.geometry, facts.url)
-        ]
-
-    def close(self) -> None:
-        """End what runs in the background, and remember what was measured."""
-        self.root.close()
 
 
 class Collection(Shown):
@@ -188,6 +109,8 @@ class Collection(Shown):
         told: Told | None = None,
     ) -> None:
         super().__init__(Folder(), "")
+        if stem:
+            Names(stem, "", 0)  # refused where it is no name
         self.follows = follow
         self._recipe = recipe
         self._wanted = wanted
@@ -210,8 +133,8 @@ class Collection(Shown):
             real_path = self._context.real_path
             with _many_objects():
                 self._catalogue = Catalogue(roots, memory=self._memory, told=told, real_path=real_path)
-        is_one = len(named) == 1 and not (roots and os.path.isdir(roots[0]))
-        self._is_one = is_one and (self._catalogue is None or len([*filter(self._has, self._catalogue.entries)]) == 1)
+        self._is_one = len(named) == 1 and not (roots and os.path.isdir(roots[0])) and self._has_one()
+        self._warn_of_unreadable()
         self._kitchen = Kitchen(
             recipe, Shelf(), self._context, missing, follow, template is not None, self._is_one, self._headed
         )
@@ -240,8 +163,8 @@ class Collection(Shown):
         if self._is_one and self._stands:
             first = next(iter(self.root), None)
             return f"{len(self.root)} virtual files ({first} and on)" if first else "no files"
-        files = {stand.subject.named.file for stand in self.stands}
-        return f"{len(self._stands)} stacks in {len(files)} HDF5 files"
+        files = len({stand.subject.named.file for stand in self.stands})
+        return f"{_counted(len(self._stands), 'stack')} in {_counted(files, 'HDF5 file')}"
 
     @property
     def stands(self) -> tuple[Stand, ...]:
@@ -273,6 +196,22 @@ class Collection(Shown):
             found += [self._subject_of_entry(entry) for entry in self._catalogue.entries if self._has(entry)]
         return found
 
+    def _has_one(self) -> bool:
+        """Tell whether there is one stack, and will be no other."""
+        if self._catalogue is None:
+            return True
+        entries = [entry for entry in self._catalogue.entries if self._has(entry)]
+        # where one scan is, others may follow
+        return len(entries) == 1 and not (self.follows and entries[0].stored.found.scan)
+
+    def _warn_of_unreadable(self) -> None:
+        records = [] if self._catalogue is None else list(self._catalogue.files.values())
+        errors = [record.error for record in records if record.error]
+        if errors:
+            _log.warning(
+                "%s of %d cannot be read, such as %s", _counted(len(errors), "HDF5 file"), len(records), errors[0]
+            )
+
     def _has(self, entry: Entry) -> bool:
         return self._wanted.has(entry.stored.found)
 
@@ -303,6 +242,7 @@ class Collection(Shown):
         else:
             places = places_of_many(subjects, layouts, template, stem)
         before, self._stands = self._stands, {}
+        here = Counter(place.folder for where in places for place in where.values())
         news = []
         for subject, where in zip(subjects, places, strict=True):
             key = str(subject.named)
@@ -313,6 +253,7 @@ class Collection(Shown):
             elif stand.subject != subject:
                 with suppress(FastlegacyError):  # it is tried again with the next look
                     stand.finish(subject)
+            stand.shared = {format for format, place in where.items() if here[place.folder] > 1}
             self._stands[key] = stand
         pairs = [
             ("/".join(stand.places[format].folder), slot)
@@ -361,8 +302,10 @@ class Collection(Shown):
     def _set_values(self, folders: tuple[str, ...]) -> dict[str, Any]:
         texts: dict[str, str] = {}
         for path, words in self._said:
-            if any(_below(folder, path) for folder in folders):
-                texts.update(words)
+            if any(is_below(folder, path) for folder in folders):
+                for name, text in words.items():
+                    texts.pop(name, None)  # of two words for the same thing the later one holds
+                    texts[name] = text
         values: dict[str, Any] = {}
         for name, text in texts.items():
             if text:
@@ -394,12 +337,12 @@ class Collection(Shown):
         path = path.strip("/")
         check_headers(texts)
         with self._lock:
-            while path and self.root.folder(path) is None:
-                if path not in self.root:
-                    raise UrlError(f"there is no virtual folder {path!r}", hint="name a folder of the mount")
-                path = path.rpartition("/")[0]
+            folder = self._folder_at(path)
+            if folder is None:
+                raise UrlError(f"there is no virtual folder {path!r}", hint="name a folder of the mount")
+            path = folder
             self._said.append((path, dict(texts)))
-            concerned = [stand for stand in self.stands if any(_below(folder, path) for folder in stand.folders)]
+            concerned = [stand for stand in self.stands if any(is_below(folder, path) for folder in stand.folders)]
             before = {id(stand): stand.stack.geometry for stand in concerned if stand.stack is not None}
             try:
                 self._renew(concerned)
@@ -423,11 +366,15 @@ class Collection(Shown):
         now = time.time_ns()
         # who opens a file in between may see the old header or the new one: in both cases it is looked at again
         self.version += 1
-        try:
-            for stand in stands:
+        first: FastlegacyError | None = None
+        for stand in stands:
+            try:
                 stand.renew(now)
-        finally:
-            self.version += 1
+            except FastlegacyError as error:  # a fault in one side file does not concern the others
+                first = first or error
+        self.version += 1
+        if first is not None:
+            raise first
 
     def headers(self, path: str) -> list[Row]:
         """Return what is known of the stacks below a folder, of the first ones where there are many.
@@ -441,12 +388,17 @@ class Collection(Shown):
         FastlegacyError
             If a stack cannot be opened.
         """
-        found = [stand for stand in self.stands if any(_below(folder, path.strip("/")) for folder in stand.folders)]
-        return [
-            (stand.folders[0], *row)
-            for stand in found[:_MOST_TOLD]
-            for row in geometry_rows(stand.open().geometry, stand.subject.named.file)
-        ]
+        path = path.strip("/")
+        top = self._folder_at(path)
+        if top is None:
+            return []
+        found = [stand for stand in self.stands if any(is_below(folder, top) for folder in stand.folders)]
+        rows: list[Row] = []
+        for stand in found[:MOST_TOLD]:
+            next(iter(stand.slots.values())).found()  # so that it is let go of later, as all others are
+            geometry = stand.open().geometry
+            rows += [(stand.folders[0], *row) for row in geometry_rows(geometry, stand.subject.named.file)]
+        return rows
 
     # ------------------------------------------------------------------------------------ news
 
@@ -482,7 +434,7 @@ class Collection(Shown):
         lines: list[str] = []
         try:
             if self._catalogue is not None and self._catalogue.look():
-                lines += self._rebuild()[:_MOST_TOLD]
+                lines += self._rebuild()[:MOST_TOLD]
             elif self._named:
                 self._rebuild()
         except FastlegacyError as error:
@@ -510,8 +462,8 @@ def _many_objects() -> Iterator[None]:
             gc.enable()
 
 
-def _below(folder: str, path: str) -> bool:
-    return not path or folder == path or folder.startswith(f"{path}/") or path.startswith(f"{folder}/")
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _changes(stand: Stand, before: Geometry, after: Geometry) -> list[str]:

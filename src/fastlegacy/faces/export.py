@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 from fastlegacy.errors import ExportError, UrlError
 from fastlegacy.faces.export_plan import Plan, plan
 from fastlegacy.faces.export_writer import Report, Writer
+from fastlegacy.faces.shard import ALL, Shard
 
 if TYPE_CHECKING:
-    from fastlegacy.faces.collection import Shown
+    from fastlegacy.faces.shown import Shown
     from fastlegacy.index.folder import Folder
     from fastlegacy.index.tree import Tree
 
@@ -57,6 +58,7 @@ def export(
     keep: bool = False,
     threads: int | None = None,
     progress: Report | None = None,
+    shard: Shard = ALL,
     todo: Plan | None = None,
 ) -> ExportReport:
     """Write all files of a tree into a folder, which is made when it is not there (as those below it are).
@@ -75,6 +77,8 @@ def export(
         How many files to write at the same time; by default one for each core, at most 8.
     progress : callable, optional
         Called from the calling thread with the files and bytes that were done since the last call.
+    shard : Shard
+        The part of it that is to be written here: ``Shard(3, 8)`` is the third of eight.
     todo : Plan, optional
         What is to be done, where that is known by now.
 
@@ -94,7 +98,7 @@ def export(
         raise UrlError(f"export: {threads} threads are not possible", hint="give 1 or more")
     start = time.monotonic()
     target = Path(folder)
-    todo = plan(tree, target, overwrite=overwrite, keep=keep) if todo is None else todo
+    todo = plan(tree, target, overwrite=overwrite, keep=keep, shard=shard) if todo is None else todo
     if todo.conflict is not None:
         raise _conflict_error(todo, target)
     size = Writer(target, overwrite, threads or _default_threads(), progress).run(todo) if todo.to_write else 0

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastlegacy.errors import DecodeError, FastlegacyError, SourceError
-from fastlegacy.faces.collection import Shown
 from fastlegacy.faces.placing import export_error
-from fastlegacy.index.folder import Folder
+from fastlegacy.faces.shard import ALL, Shard
+from fastlegacy.faces.shown import Shown
+from fastlegacy.index.folder import Folder, trees_of
 from fastlegacy.model import Literal, piece_size
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class FileState(IntEnum):
     DONE = 1
     KEPT = 2
     CONFLICT = 3
+    OF_ANOTHER_SHARD = 4
 
 
 class TreePlan:
@@ -126,9 +128,25 @@ class Plan:
 
 
 def plan(
-    root: Tree | Folder | Shown, folder: str | os.PathLike[str], *, overwrite: bool = False, keep: bool = False
+    root: Tree | Folder | Shown,
+    folder: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    keep: bool = False,
+    shard: Shard = ALL,
 ) -> Plan:
     """Find out what an export has to do, without changing anything.
+
+    Parameters
+    ----------
+    root : Tree, Folder or Collection
+        What is to be written; of a collection, stacks that cannot be opened are passed over.
+    folder : path
+        Where to.
+    overwrite, keep : bool
+        What to do with other files of the same names.
+    shard : Shard
+        The part of it that is wanted.
 
     Raises
     ------
@@ -139,9 +157,15 @@ def plan(
     """
     top = root.root if isinstance(root, Shown) else Folder.of(root)
     closed: list[FastlegacyError] = []
+    slots, has_all = shard.stacks(top.walk())
     many = isinstance(root, Shown)
-    trees = top.trees((lambda path, error: closed.append(error)) if many else None)
+    trees = trees_of(slots, (lambda path, error: closed.append(error)) if many else None)
     parts = tuple(TreePlan(path, tree) for path, tree in trees)
+    for turn, part in enumerate(() if has_all else parts):
+        mine = shard.files(len(part.states), turn)
+        part.states[:] = [
+            FileState.TO_WRITE if index in mine else FileState.OF_ANOTHER_SHARD for index in range(len(part.states))
+        ]
     if closed and not parts:
         raise closed[0]
     conflicts: list[str] = []
@@ -162,6 +186,8 @@ def _look_into(folder: Path, part: TreePlan, *, overwrite: bool, keep: bool) -> 
     """Find the states of the files of a tree; return the first name that is in the way."""
     conflict: str | None = None
     for entry, file in _present(part.tree, folder):
+        if part.states[file.index] == FileState.OF_ANOTHER_SHARD:
+            continue
         state = _state(file, entry, overwrite=overwrite, keep=keep)
         part.states[file.index] = state
         if state == FileState.CONFLICT:

@@ -14,7 +14,7 @@ from fastlegacy.errors import FilterError, LayoutError
 from fastlegacy.faces.beside import require_made
 from fastlegacy.faces.choices import layouts_of
 from fastlegacy.faces.headers import NAMES, Headers, said
-from fastlegacy.faces.recipe import MaskLike, Recipe
+from fastlegacy.faces.recipe import MaskLike, Recipe, mask_classes
 from fastlegacy.faces.wanted import Wanted
 from fastlegacy.geometry.read import over
 from fastlegacy.hdf5.files import default_context
@@ -33,7 +33,7 @@ from fastlegacy.sources.find import find_stacks, open_stack
 if TYPE_CHECKING:
     from fastlegacy.faces.collection import Collection
 
-__all__ = ["collection", "decode", "encode", "formats", "open", "stacks", "tree"]
+__all__ = ["collection", "decode", "encode", "formats", "open", "sparse", "stacks", "tree"]
 
 FilterSpec = str | int | tuple[int, Sequence[int]]
 
@@ -91,6 +91,50 @@ def stacks(path: str | os.PathLike[str]) -> list[StackInfo]:
         If the file is missing or cannot be read.
     """
     return list(find_stacks(path))
+
+
+def sparse(
+    stack: Stack,
+    frame: int,
+    cut: float = 0,
+    mask: MaskLike = None,
+    out: tuple[NDArray[np.uint32], NDArray[Any]] | None = None,
+) -> tuple[NDArray[np.uint32], NDArray[Any]]:
+    """The pixels of a frame that are above a cut: indices ``y * nx + x``, and values. The frame itself is never made.
+
+    Parameters
+    ----------
+    stack : Stack
+    frame : int
+    cut : number
+        Pixels that are larger are found.
+    mask : array (ny, nx), str, path or None
+        Pixels where an array is not 0 are left out. Otherwise as in :func:`tree`; then it is read again for each
+        frame, so that for many frames an array is the better choice.
+    out : (indices, values), optional
+        Memory for ny * nx + 1 elements each, uint32 and the stack's dtype; it can be used for frame after frame.
+
+    Returns
+    -------
+    indices : ndarray of uint32, ascending
+    values : ndarray of the stack's dtype
+
+    Raises
+    ------
+    IndexError
+        If there is no such frame.
+    SourceError, DecodeError
+        If its bytes cannot be read, or are damaged.
+
+    Examples
+    --------
+    >>> import fastlegacy
+    >>> with fastlegacy.open("scan.h5::/1.1/measurement/eiger") as stack:  # doctest: +SKIP
+    ...     indices, values = fastlegacy.sparse(stack, 7, cut=10)
+    ...     rows, columns = divmod(indices, stack.shape[2])
+    """
+    bad = mask if mask is None or isinstance(mask, np.ndarray) else mask_classes(mask, stack)
+    return stack.sparse(frame, cut, bad, out)
 
 
 def formats() -> dict[str, Layout]:

@@ -29,10 +29,19 @@ class Progress:
         Where to show it; standard error by default.
     clock : callable
         Returns seconds.
+    what : str
+        What is counted, for people.
     """
 
-    def __init__(self, files: int, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        files: int,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        what: str = "frames",
+    ) -> None:
         self._total = files
+        self._what = what
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
         self._is_terminal = self._stream.isatty()
@@ -76,7 +85,9 @@ class Progress:
 
     def _text(self, seconds: float) -> str:
         share = self._files / self._total if self._total else 1.0
-        facts = f"{self._files}/{self._total}  {self._files / seconds:.1f} frames/s  {human(self._bytes / seconds)}/s"
+        facts = (
+            f"{self._files}/{self._total}  {self._files / seconds:.1f} {self._what}/s  {human(self._bytes / seconds)}/s"
+        )
         if 0 < self._files < self._total:
             facts += f"  {_clock_time(seconds / self._files * (self._total - self._files))} left"
         if not self._is_terminal:

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from fastlegacy.errors import UrlError
 from fastlegacy.faces.beside import add_companions, require_companions
@@ -131,21 +133,8 @@ class Recipe:
         FastlegacyError
             If it cannot be seen so, or the mask cannot be read.
         """
-        return View(
-            stack, mask=self._mask_of(stack), orientation=self.orientation, binning=self.binning, policy=self.policy
-        )
-
-    def _mask_of(self, stack: Stack | ArrayStack) -> Any:
-        shape = stack.facts.shape[1:]
-        mask = self.mask
-        if mask is None:
-            return None
-        if not isinstance(mask, str | os.PathLike):
-            return mask_of(mask, shape).classes
-        if mask == "auto":
-            found = find_mask(stack.frames_url) if isinstance(stack, Stack) else None
-            return None if found is None else found.classes
-        return None if mask == "none" else read_mask(mask, shape).classes
+        mask = mask_classes(self.mask, stack)
+        return View(stack, mask=mask, orientation=self.orientation, binning=self.binning, policy=self.policy)
 
     def tree(
         self,
@@ -197,9 +186,9 @@ class Recipe:
             changed_ns=changed_ns,
         )
 
-    def add_companions(self, trees: Sequence[Tree], *, warn: bool = True) -> None:
+    def add_companions(self, trees: Sequence[Tree], *, level: int = logging.WARNING) -> None:
         """Show companions beside the files of trees that belong together, as far as they can be made."""
-        add_companions(trees, self.companions, warn=warn)
+        add_companions(trees, self.companions, level=level)
 
     def _memory(self, view: View, layout: Layout, options: Mapping[str, Any]) -> SideFile | None:
         """The file where sizes of encoded frames are remembered: it is that of the pixels, the codec and its form."""
@@ -217,3 +206,22 @@ def stem_and_ending(layout: Layout, place: Place) -> tuple[str, str]:
     if not layout.per_frame and not place.after:
         stem = stem.rstrip(_SEPARATORS) or stem
     return stem, place.after if place.has_suffix else place.after + layout.suffix
+
+
+def mask_classes(mask: MaskLike, stack: Stack | ArrayStack) -> NDArray[np.uint8] | None:
+    """Return what a user's mask says of each pixel, as the frames are stored: 0 valid, 1 gap, 2 bad; None: nothing.
+
+    Raises
+    ------
+    FastlegacyError
+        If it cannot be read, or has another shape than the frames.
+    """
+    shape = stack.facts.shape[1:]
+    if mask is None:
+        return None
+    if not isinstance(mask, str | os.PathLike):
+        return mask_of(mask, shape).classes
+    if mask == "auto":
+        found = find_mask(stack.frames_url) if isinstance(stack, Stack) else None
+        return None if found is None else found.classes
+    return None if mask == "none" else read_mask(mask, shape).classes

@@ -6,6 +6,7 @@ The stack is opened when the files of one of the formats are first looked for, a
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastlegacy.errors import FastlegacyError, UrlError
 from fastlegacy.faces.recipe import Recipe
 from fastlegacy.hdf5.files import Context
 from fastlegacy.hdf5.stack import Stack
@@ -113,6 +115,8 @@ class Stand:
         Where they are in the tree.
     changed_ns : int
         When the headers were changed.
+    shared : set of str
+        Formats whose folder holds other files too: there are no companions there, whose names would meet.
     """
 
     def __init__(self, subject: Subject, places: Mapping[str, Place], kitchen: Kitchen) -> None:
@@ -120,6 +124,7 @@ class Stand:
         self.places = dict(places)
         self.folders = tuple("/".join(place.folder) for place in places.values())
         self.changed_ns = 0
+        self.shared: set[str] = set()
         self._kitchen = kitchen
         self._stack: Stack | None = None
         self._geometry = Geometry()
@@ -132,7 +137,7 @@ class Stand:
                 kitchen.shelf,
                 mtime_ns=subject.mtime_ns,
                 gone=self._let_go,
-                may_come=lambda: self.is_live,
+                may_come=self._may_come,
             )
             for format in places
         }
@@ -191,7 +196,7 @@ class Stand:
         with self._lock:
             if not self.is_live or self._stack is None or self._live is None:
                 return 0
-            if not self._stack.changed():
+            if not self._stack.changed() and (self._live.finished or not _is_quiet(self._stack)):
                 return 0
             before = self._live
             self._take(self._opened())
@@ -221,16 +226,22 @@ class Stand:
     # ------------------------------------------------------------------------------------ making
 
     def _opened(self) -> Stack:
+        if not self.is_live:
+            return self._open_as(growing=False)
+        stack = self._open_as(growing=True)
+        # of some datasets it cannot be told what is written before their writer has ended
+        return self._open_as(growing=False) if _is_quiet(stack) else stack
+
+    def _open_as(self, *, growing: bool) -> Stack:
         subject, kitchen = self.subject, self._kitchen
-        growing = self.is_live or self._live is not None
-        missing: Missing = "fill" if growing else kitchen.missing
+        before = self._stack if growing and self._stack is not None and self._stack.growing else None
         return open_claim(
             subject.claim,
             subject.named,
-            missing=missing,
+            missing="fill" if growing or self._live is not None else kitchen.missing,
             context=kitchen.context,
             growing=growing,
-            after=self._stack if growing else None,
+            after=before,
         )
 
     def _take(self, stack: Stack) -> None:
@@ -248,12 +259,12 @@ class Stand:
         if before is not None:
             n = min(len(there), len(before.frames))
             times[:n] = np.where(before.frames[:n], before.times_ns[:n], times[:n])
-        is_quiet = time.time_ns() - stack.facts.mtime_ns > _QUIET_NS
-        return Live(there, times, finished=self.subject.finished or is_quiet)
+            there[:n] |= before.frames[:n]
+        return Live(there, times, finished=self.subject.finished or not stack.growing)
 
     def _maker(self, format: str) -> Callable[[Tree | None], Tree]:
         def make(before: Tree | None) -> Tree:
-            with self._lock:
+            with self._lock, self._kitchen.context.no_h5_left():
                 stack = self.open()
                 recipe = self._kitchen.recipe
                 if self._view is None:
@@ -267,12 +278,25 @@ class Stand:
                     like=before,
                     changed_ns=self.changed_ns,
                 )
-                recipe.add_companions([tree], warn=self._kitchen.alone and before is None)
+                if format not in self.shared:
+                    level = logging.WARNING if self._kitchen.alone else logging.INFO
+                    recipe.add_companions([tree], level=level if before is None else logging.DEBUG)
+                # under the lock: who lets go of the stack must see that it has a tree
+                self.slots[format].keep(tree)
                 return tree
 
         return make
+
+    def _may_come(self, error: FastlegacyError) -> bool:
+        # of many stacks some have no frames of the numbers that were asked for
+        return self.is_live or (isinstance(error, UrlError) and not self._kitchen.alone)
 
     def _let_go(self) -> None:
         with self._lock:
             if all(slot.now is None for slot in self.slots.values()):
                 self._stack = self._view = None
+
+
+def _is_quiet(stack: Stack) -> bool:
+    """Tell whether nobody has written to a stack's files for so long that its scan has ended, as far as one can see."""
+    return time.time_ns() - stack.facts.mtime_ns > _QUIET_NS

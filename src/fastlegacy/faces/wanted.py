@@ -32,15 +32,12 @@ class Wanted:
         Channels of detectors with several thresholds, counted from 1; stacks without are not concerned. None: all.
     frames : slice or None
         Of the frames of each stack, as Python has it.
-    first : int or None
-        Number of the first file that goes with these frames; None: as without a selection.
     """
 
     scans: tuple[str, ...] = ()
     detectors: tuple[str, ...] = ()
     thresholds: tuple[int, ...] = ()
     frames: slice | None = None
-    first: int | None = None
 
     def has(self, found: Found) -> bool:
         """Tell whether a stack is wanted."""

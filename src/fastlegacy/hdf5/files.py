@@ -27,6 +27,7 @@ __all__ = ["Context", "default_context", "stat_source"]
 
 DEFAULT_CACHE_BYTES = 512 << 20
 _MOST_OPEN = 256
+_MOST_FOLDERS = 10_000
 
 
 class Context:
@@ -51,6 +52,8 @@ class Context:
         self._covered: dict[str, str] = {}
         self._paths: set[str] = set()
         self._h5: OrderedDict[str, _Kept] = OrderedDict()
+        self._holds = _Holds()
+        self._folders: dict[str, str] = {}  # folders that were asked for under a redirect -> where they really are
         self._lock = threading.RLock()
 
     def for_growing(self) -> Context:
@@ -98,10 +101,24 @@ class Context:
         """By which path a file is opened: another one while a mount covers the folder that it is in."""
         if path in self._covered:
             return self._covered[path]
-        for prefix, replacement in self._redirects.items():
+        if not self._redirects:
+            return path
+        return self._redirected(path) or self._redirected(self._without_links(path)) or path
+
+    def _redirected(self, path: str) -> str | None:
+        for prefix, replacement in list(self._redirects.items()):
             if path == prefix or path.startswith(prefix + os.sep):
                 return replacement + path[len(prefix) :]
-        return path
+        return None
+
+    def _without_links(self, path: str) -> str:
+        """A path whose folder is that without symbolic links: they may lead below a folder that is covered."""
+        folder, name = os.path.split(path)
+        if folder not in self._folders:
+            if len(self._folders) >= _MOST_FOLDERS:
+                self._folders.clear()
+            self._folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._folders[folder], name)
 
     def redirect(self, prefix: str, replacement: str) -> None:
         """From now on open the files below a folder through another path to it.
@@ -113,6 +130,7 @@ class Context:
         with self._lock:
             real = {path: os.path.realpath(path) for path in self._paths}
             self._redirects[prefix] = replacement
+            self._folders.clear()
             self._covered.update(
                 (path, replacement + there[len(prefix) :])
                 for path, there in real.items()
@@ -183,16 +201,31 @@ class Context:
 
     @contextmanager
     def no_h5_left(self) -> Iterator[None]:
-        """Files opened inside are closed at the end: while one is open, nobody in this process can write it anew."""
+        """Files opened inside are closed at the end: while one is open, nobody in this process can write it anew.
+
+        Of several that are in one another, or in several threads, the end is that of the last one.
+        """
+        with self._lock:
+            self._holds.count += 1
         try:
             yield
         finally:
-            self.close_h5()
+            with self._lock:
+                self._holds.count -= 1
+                if not self._holds.count:
+                    self.close_h5()
 
     def close_h5(self) -> None:
         """Close every HDF5 file that is kept open, except those that are being read."""
         with self._lock:
             self._close_idle_h5(0)
+
+
+@dataclass(slots=True)
+class _Holds:
+    """How many want files to stay open just now."""
+
+    count: int = 0
 
 
 @dataclass(slots=True)

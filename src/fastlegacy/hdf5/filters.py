@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Filter pipelines: which filters a dataset has, and who undoes each.
 
-bitshuffle (plain, LZ4, zstd), shuffle and fletcher32 have kernels in ``_codec``. LZ4 and zstd themselves are plain C
-functions of hdf5plugin's libraries, deflate and bzip2 those of the system's: the filter functions that hdf5plugin wraps
-around zstd and bzip2 do not come back from a chunk that is cut short. The other filters of hdf5plugin are undone by the
+bitshuffle (plain, LZ4, zstd), LZ4, shuffle and fletcher32 have kernels in ``_codec``. zstd itself is a plain C function
+of hdf5plugin's libraries, deflate and bzip2 are those of the system's: the filter functions that hdf5plugin wraps
+around zstd and bzip2 do not come back from a chunk that is cut short. Where the package ``deflate`` or the system has
+libdeflate, deflate is undone by that, in a third of zlib's time. The other filters of hdf5plugin are undone by the
 filter function that their library hands out (``H5PLget_plugin_info``, HDF5's plug-in interface). What is left goes
 through h5py.
 """
@@ -15,6 +16,8 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
 import h5py
@@ -22,7 +25,7 @@ import h5py
 from fastlegacy import _codec
 from fastlegacy.errors import FilterError
 
-__all__ = ["Filter", "Plan", "lz4_source", "make_plan", "read_filters"]
+__all__ = ["Filter", "Plan", "make_plan", "read_filters"]
 
 BITSHUFFLE, ZSTD = 32008, 32015
 _CODECS: dict[int, Literal["deflate", "bzip2", "zstd"]] = {1: "deflate", 307: "bzip2", ZSTD: "zstd"}
@@ -102,16 +105,21 @@ def make_plan(filters: Sequence[Filter], itemsize: int, *, file: str | None = No
 def _add(pipeline: _codec.Pipeline, f: Filter, itemsize: int) -> str:
     """Add a filter to the pipeline; says who will undo it."""
     match f.number:
+        case 1 if libdeflate():
+            pipeline.add_libdeflate(*libdeflate())
         case number if number in _CODECS and codec_function(number):
             pipeline.add_codec(_CODECS[number], codec_function(number))
         case 2:
             pipeline.add_shuffle(f.values[0] if f.values else itemsize)
         case 3:
             pipeline.add_fletcher32()
-        case 32008 if _compression(f) == 0 or block_decoder(_compression(f)):
+        case 32004:
+            pipeline.add_lz4()
+        case 32008 if _compression(f) in (0, 2) or (_compression(f) == 3 and codec_function(ZSTD)):
             size, block = (*f.values[2:4], 0, 0)[:2]
             compression = _compression(f)
-            pipeline.add_bitshuffle(size or itemsize, block, compression, block_decoder(compression))
+            decoder = codec_function(ZSTD) if compression == 3 else 0
+            pipeline.add_bitshuffle(size or itemsize, block, compression, decoder)
         case number if plugin_function(number):
             mutex = None if number in _REENTRANT else _mutex(number)
             pipeline.add_plugin(number, plugin_function(number), f.values, mutex)
@@ -132,9 +140,7 @@ def _compression(f: Filter) -> int:
 @cache
 def codec_function(number: int) -> int:
     """Address of the function that decodes a whole chunk of deflate, bzip2 or zstd, 0 where no library has it."""
-    if number == ZSTD:
-        return block_decoder(3)
-    symbol = {1: "uncompress", 307: "BZ2_bzBuffToBuffDecompress"}[number]
+    symbol = {1: "uncompress", 307: "BZ2_bzBuffToBuffDecompress", ZSTD: "ZSTD_decompress"}[number]
     for name in _libraries(number):
         try:
             address = _address(ctypes.CDLL(name), symbol)
@@ -145,26 +151,30 @@ def codec_function(number: int) -> int:
     return 0
 
 
-def _libraries(number: int) -> Iterator[str]:
-    """Libraries that may have a codec: the system's, then hdf5plugin's own, which is imported only then."""
-    yield from _LIBRARIES[number]
-    if number in _plugin_paths():
-        yield _plugin_paths()[number]
-
-
 @cache
-def block_decoder(compression: int) -> int:
-    """Address of the C function that decodes one block of a bitshuffle stream, 0 where a build hides it."""
-    symbol = {2: "LZ4_decompress_safe", 3: "ZSTD_decompress"}.get(compression)
-    path = _plugin_paths().get(BITSHUFFLE)
-    return _address(ctypes.CDLL(path), symbol) if symbol and path else 0
+def libdeflate() -> tuple[int, int, int] | tuple[()]:
+    """Addresses of libdeflate's functions that make, use and drop a decoder; empty where nobody has them."""
+    symbols = ("libdeflate_alloc_decompressor", "libdeflate_zlib_decompress", "libdeflate_free_decompressor")
+    spec = find_spec("deflate")
+    folders = spec.submodule_search_locations or () if spec else ()
+    packaged = [str(path) for folder in folders for path in sorted(Path(folder).glob("_deflate*"))]
+    for name in (*packaged, "libdeflate.so.0", "libdeflate.0.dylib"):
+        try:
+            library = ctypes.CDLL(name)
+        except OSError:
+            continue
+        make, decode, drop = (_address(library, symbol) for symbol in symbols)
+        if make and decode and drop:
+            return make, decode, drop
+    return ()
 
 
-def lz4_source() -> str:
-    """Where the LZ4 of bitshuffle+LZ4 comes from, in words."""
-    if block_decoder(2):
-        return f"LZ4 of {os.path.basename(_plugin_paths()[BITSHUFFLE])}, transposed by our own kernels"
-    return "the bitshuffle plug-in as a whole" if plugin_function(BITSHUFFLE) else "h5py"
+def _libraries(number: int) -> Iterator[str]:
+    """Libraries that may have a codec: the system's, then those of hdf5plugin, which is imported only then."""
+    yield from _LIBRARIES.get(number, ())
+    for plugin in (BITSHUFFLE, number) if number == ZSTD else (number,):
+        if plugin in _plugin_paths():
+            yield _plugin_paths()[plugin]
 
 
 @cache

@@ -7,8 +7,8 @@ import operator
 import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Self, overload
 
 import numpy as np
@@ -22,6 +22,7 @@ from fastlegacy.hdf5.files import Context, default_context, stat_source
 from fastlegacy.hdf5.growing import GrowingResolver, Signature, at_rest, signature
 from fastlegacy.hdf5.inventory import frames_in_full
 from fastlegacy.hdf5.mapping import Box, compose, select
+from fastlegacy.hdf5.threads import share
 from fastlegacy.hdf5.url import DataUrl, Selection, parse_url
 from fastlegacy.hdf5.virtual import Missing, Part, Resolved, Resolver
 from fastlegacy.model import Geometry, StackFacts, number_of_frames
@@ -188,6 +189,13 @@ class Stack(Sequence[Frame]):
         """(path, size, mtime_ns, inode) of every HDF5 file behind the stack, as they were when it was opened."""
         return list(self._signature)
 
+    def source_signature(self, file: str) -> tuple[int, int, int] | None:
+        """(size, mtime_ns, inode) of one of the files as it is now; None where it is not there any more."""
+        try:
+            return _signature(self._context, file)[1:]
+        except SourceError:
+            return None
+
     @property
     def growing(self) -> bool:
         """Whether the files may be written to while the stack is open."""
@@ -321,14 +329,85 @@ class Stack(Sequence[Frame]):
             raise IndexError(f"{self.url}: frames {start} to {stop} of {len(self)} frames")
         out = self._memory(out, (stop - start, *self.shape[1:]))
         workers = min(threads or len(os.sched_getaffinity(0)), max(1, stop - start))
-        if workers == 1:
-            for i in range(start, stop):
+        step = min(self._frames_per_chunk, -(-(stop - start) // workers))
+
+        def read(first: int) -> None:
+            for i in range(first, min(first + step, stop)):
                 self.read(i, out[i - start])
-            return out
-        with ThreadPoolExecutor(workers) as pool:
-            for _ in pool.map(lambda i: self.read(i, out[i - start]), range(start, stop)):
-                pass
+
+        share(read, range(start, stop, max(1, step)), workers)
         return out
+
+    @cached_property
+    def _frames_per_chunk(self) -> int:
+        """How many frames one thread should read in a row: two that want the same chunk would wait for each other."""
+        most = 1
+        if len(self.facts.leading_shape) == 1:
+            for part in self.parts:
+                axis = part.box.axes[0].src_axis
+                if part.source is not None and axis >= 0:
+                    most = max(most, part.source.core.chunk[axis])
+        return most
+
+    def sparse(
+        self,
+        index: int,
+        cut: float = 0,
+        mask: Frame | None = None,
+        out: tuple[NDArray[np.uint32], Frame] | None = None,
+    ) -> tuple[NDArray[np.uint32], Frame]:
+        """Find the pixels of a frame that are above a cut, without making the frame in memory.
+
+        Parameters
+        ----------
+        index : int
+            Frame, counted from 0; negative numbers count from the end.
+        cut : number
+            Pixels that are larger are found.
+        mask : ndarray (ny, nx) of bool or integers, optional
+            Pixels where it is not 0 are left out.
+        out : (indices, values), optional
+            Memory for ny * nx + 1 elements each, uint32 and the stack's dtype; it is taken for frame after frame.
+
+        Returns
+        -------
+        indices : ndarray of uint32
+            ``y * nx + x`` of each pixel, ascending.
+        values : ndarray of the stack's dtype
+            Both are the beginnings of ``out``, where it was given.
+
+        Raises
+        ------
+        IndexError
+            If there is no such frame.
+        SourceError, DecodeError
+            If its bytes cannot be read, or are damaged.
+        """
+        number = operator.index(index)
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"{self.url}: frame {index} of {len(self)} frames")
+        number %= len(self)
+        n = self.shape[1] * self.shape[2]
+        if mask is not None:
+            if mask.shape != self.shape[1:]:
+                raise ValueError(f"a mask of shape {mask.shape} for frames of {self.shape[1:]}")
+            mask = mask if mask.dtype.itemsize == 1 else mask != 0
+            mask = np.ascontiguousarray(mask).reshape(-1).view(np.uint8)
+        indices, values = (np.empty(n + 1, np.uint32), np.empty(n + 1, self.dtype)) if out is None else out
+        for name, array, dtype in (("indices", indices, np.dtype(np.uint32)), ("values", values, self.dtype)):
+            if array.dtype != dtype or array.ndim != 1 or len(array) <= n or not array.flags.c_contiguous:
+                raise ValueError(f"{name} have to be a contiguous array of {n + 1} {dtype}")
+        if self.dtype.kind == "u" and self.dtype.itemsize < 8 and self.dtype.isnative and cut >= 0:
+            self.prepare(number, number)
+            least = int(min(cut, np.iinfo(self.dtype).max))
+            found = self.core.sparse(number, least, mask, indices, _as_bytes(values))
+        else:
+            pixels = self.read(number).reshape(-1)
+            wanted = np.greater(pixels, cut)
+            above = np.flatnonzero(wanted if mask is None else wanted & (mask == 0))
+            found = len(above)
+            indices[:found], values[:found] = above, pixels[above]
+        return indices[:found], values[:found]
 
     def prepare(self, first_frame: int, last_frame: int) -> None:
         """Fetch the chunk maps that some frames need; at once where they are there."""

@@ -174,6 +174,7 @@ class Catalogue:
         self._told = told
         self._listings: Listings = {}
         self._closed: set[str] = set()
+        self._named: dict[str, str] = {}
         self._records: dict[str, Record] = {}
         self.entries: tuple[Entry, ...] = ()
         kept: dict[str, Record] = {}
@@ -265,7 +266,10 @@ class Catalogue:
 
     def _entries(self) -> Iterator[Entry]:
         shown = _shown(self._records)
-        names = _names(self.roots, [file for file in self._records if shown.get(file)])
+        there = [file for file in self._records if shown.get(file)]
+        names = self._named = _names(
+            self.roots, there, {file: self._named[file] for file in there if file in self._named}
+        )
         for file, stacks in shown.items():
             mtime_ns = next(mtime for path, _, mtime, _ in self._records[file].sources if path == file)
             for stored in stacks:
@@ -294,8 +298,14 @@ def _listing_from_json(plain: Any) -> tuple[int, list[str], list[str]]:
 
 
 def _fed_by(record: Record) -> Iterator[str]:
-    """Files that are parts of a stack of some convention."""
-    return (feed for stored in record.stacks if _rank(stored.source) < PLAIN_RANK for feed in stored.feeds)
+    """Files whose stacks are all better known by the file of this record: blocks, and what is behind a scan of bliss.
+
+    A virtual dataset of another convention may show one of several scans of a file.
+    """
+    best = min(source.rank for source in plugins("fastlegacy.sources", "SOURCE").values())
+    return (
+        feed for stored in record.stacks if stored.found.blocks or _rank(stored.source) <= best for feed in stored.feeds
+    )
 
 
 @cache
@@ -336,12 +346,17 @@ def _shown(records: Mapping[str, Record]) -> dict[str, list[Stored]]:
     return found
 
 
-def _names(roots: Sequence[str], files: Sequence[str]) -> dict[str, str]:
-    """A name for each file: its path below its root, without suffix; with it, or more folders, where it takes them."""
-    below = {file: _relative(roots, file) for file in files}
+def _names(roots: Sequence[str], files: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+    """A name for each file: its path below its root, without suffix; with it, or more folders, where it takes them.
+
+    Names that were given stay: a file that comes later is the one with the longer name.
+    """
+    taken = set(given.values())
+    below = {file: _relative(roots, file) for file in files if file not in given}
     named = {file: os.path.splitext(path)[0] for file, path in below.items()}
     for again in range(64):
-        twice = {name for name, count in Counter(named.values()).items() if count > 1}
+        counts = Counter(named.values())
+        twice = {name for name, count in counts.items() if count > 1 or name in taken}
         if not twice:
             break
         for file in [file for file, name in named.items() if name in twice]:
@@ -350,7 +365,7 @@ def _names(roots: Sequence[str], files: Sequence[str]) -> dict[str, str]:
                 continue
             depth = named[file].count("/") + 2
             named[file] = "/".join(file.strip("/").split("/")[-depth:])
-    return named
+    return {**given, **named}
 
 
 def _relative(roots: Sequence[str], file: str) -> str:

@@ -22,7 +22,7 @@ from fastlegacy.index.tree import Tree, VirtualFile
 if TYPE_CHECKING:
     from fastlegacy.index.view import StackLike
 
-__all__ = ["Folder", "Shelf", "Slot"]
+__all__ = ["Folder", "Shelf", "Slot", "trees_of"]
 
 _NAME_MAX = 255
 _MOST_OPEN = 48
@@ -71,8 +71,7 @@ class Slot:
     gone : callable, optional
         Called when the tree was let go of.
     may_come : callable, optional
-        Tells whether a tree that cannot be made may be possible later: then there is nothing to be seen as yet, and
-        that is no error.
+        Tells of an error whether it only says that there is nothing to be seen, perhaps not yet: that is no error then.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class Slot:
         *,
         mtime_ns: int = 0,
         gone: Callable[[], None] | None = None,
-        may_come: Callable[[], bool] = lambda: False,
+        may_come: Callable[[FastlegacyError], bool] = lambda error: False,
     ) -> None:
         self._make = make
         self._gone = gone
@@ -130,7 +129,7 @@ class Slot:
         return tree
 
     def found(self) -> Tree | None:
-        """Return the tree; None where it cannot be made as yet.
+        """Return the tree; None where there is nothing to be seen.
 
         Raises
         ------
@@ -139,10 +138,14 @@ class Slot:
         """
         try:
             return self.tree()
-        except FastlegacyError:
-            if not self._may_come():
+        except FastlegacyError as error:
+            if not self._may_come(error):
                 raise
             return None
+
+    def keep(self, tree: Tree) -> None:
+        """Take a tree that is being made, while whoever makes it holds its own lock."""
+        self._tree = tree
 
     def renew(self) -> None:
         """Make the tree anew, if it was made: what it is made from has changed.
@@ -314,16 +317,7 @@ class Folder(Mapping[str, VirtualFile]):
         FastlegacyError
             If one cannot be made, and nobody wants to be told.
         """
-        for path, slot in self.walk():
-            try:
-                tree = slot.found()
-            except FastlegacyError as error:
-                if failed is None:
-                    raise
-                failed(path, error)
-            else:
-                if tree is not None:
-                    yield path, tree
+        return trees_of(self.walk(), failed)
 
     def __enter__(self) -> Self:
         return self
@@ -351,6 +345,22 @@ class Folder(Mapping[str, VirtualFile]):
         if found is None:
             raise KeyError(path)
         return found
+
+
+def trees_of(
+    slots: Iterable[tuple[str, Slot]], failed: Callable[[str, FastlegacyError], None] | None = None
+) -> Iterator[tuple[str, Tree]]:
+    """Iterate over the trees of slots: see :meth:`Folder.trees`."""
+    for path, slot in slots:
+        try:
+            tree = slot.found()
+        except FastlegacyError as error:
+            if failed is None:
+                raise
+            failed(path, error)
+        else:
+            if tree is not None:
+                yield path, tree
 
 
 @lru_cache(4096)

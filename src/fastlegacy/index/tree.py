@@ -330,6 +330,10 @@ class Tree(Mapping[str, "VirtualFile"]):
         """Return the frame that is in a file, both counted from 0 (layouts with one file for each frame)."""
         return self.layout.frame_of(self.facts, index)
 
+    def is_frame(self, index: int) -> bool:
+        """Tell whether a file is one with frames, and not a small one beside them."""
+        return index < len(self.names_by_number)
+
     def frame_in_file(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return (ny, nx) of the frame in the files, and the row and column in it where the image begins."""
         form: Form | None = None
@@ -416,6 +420,11 @@ class VirtualFile:
     def mtime_ns(self) -> int:
         """When it was modified, nanoseconds since 1970: see :meth:`Tree.mtime_ns_of`."""
         return self._tree.mtime_ns_of(self.index)
+
+    @property
+    def stays(self) -> bool:
+        """Its bytes are the same as long as the headers are: not so of what tells how many frames there are by now."""
+        return self._tree.is_frame(self.index)
 
     @property
     def facts(self) -> StackFacts:

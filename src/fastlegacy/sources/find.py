@@ -207,8 +207,9 @@ def open_claim(
     """
     context = context or default_context()
     blocks = () if claim is None or _block_of(context, named, claim.found) is not None else claim.found.blocks
-    stack = Stack(named, missing=missing, context=context, blocks=blocks, growing=growing, after=after)
-    return stack if claim is None else _with_geometry_of(claim, named, stack, context)
+    with context.no_h5_left():
+        stack = Stack(named, missing=missing, context=context, blocks=blocks, growing=growing, after=after)
+        return stack if claim is None else _with_geometry_of(claim, named, stack, context)
 
 
 def source_named(name: str) -> Source:
@@ -344,9 +345,8 @@ def _with_geometry_of(claim: Claim, named: DataUrl, stack: Stack, context: Conte
     """The stack, or the part of one that a url names, with the geometry that its convention reads."""
     found = claim.found
     try:
-        with context.no_h5_left():
-            geometry = claim.source.geometry(context, os.path.abspath(named.file), found)
-            block = _block_of(context, named, found)
+        geometry = claim.source.geometry(context, os.path.abspath(named.file), found)
+        block = _block_of(context, named, found)
         first = sum(one.frames or 0 for one in found.blocks[:block]) if block is not None else 0
         geometry = geometry_of_frames(geometry, stack.stored_shape, named.selection, first)
     except (FastlegacyError, *HDF5_ERRORS, IndexError) as exc:

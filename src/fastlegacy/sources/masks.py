@@ -99,14 +99,17 @@ def read_mask(text: str | os.PathLike[str], shape: tuple[int, int], context: Con
         If the HDF5 file cannot be read, or has no such dataset.
     """
     named = parse_url(text)
+    context = context or default_context()
     if named.dataset is not None:
         where = str(named)
-        mask = _one_plane(_planes(context or default_context(), named, where), where)
+        mask = _one_plane(_planes(context, named, where), where)
         return Mask(classes_of(_fitting(mask, shape, where)), where)
-    if os.path.isfile(named.file) and h5py.is_hdf5(named.file):
+    # through a mount that covers the file, who serves it would wait for itself
+    there = context.real_path(os.path.abspath(named.file))
+    if os.path.isfile(there) and h5py.is_hdf5(there):
         hint = f"add the mask's path, such as {named.file}::/entry/instrument/detector/pixel_mask"
         raise UrlError("names an HDF5 file, not a mask in it", file=named.file, hint=hint)
-    image = _fitting(_read_image(named.file), shape, named.file)
+    image = _fitting(_read_image(named.file, there), shape, named.file)
     classes = classes_of(image)
     classes[(classes == 0) & (image != 0)] = BAD  # bits that NXmx does not count: whoever draws a mask means it
     return Mask(classes, named.file)
@@ -124,11 +127,11 @@ def mask_of(array: ArrayLike, shape: tuple[int, int]) -> Mask:
     return Mask(classes_of(_fitting(np.asarray(array), shape, where)), where)
 
 
-def _read_image(file: str) -> NDArray[Any]:
+def _read_image(file: str, there: str) -> NDArray[Any]:
     import fabio
 
     try:
-        with fabio.open(file) as image:
+        with fabio.open(there) as image:
             frames, data = image.nframes, np.asarray(image.data)
     except Exception as exc:  # fabio's readers raise whatever they stumble over
         hint = "name an image file that fabio reads, or file.h5::/path/of/the/mask"

@@ -35,9 +35,9 @@ def reason_for_no_mount() -> str | None:
 
 
 def mount_command(url: str, folder: Path, *options: str) -> list[str]:
-    """Command line of ``fastlegacy mount`` for a url ``file.h5::/path``."""
-    file, _, dataset = url.partition("::")
-    return [sys.executable, "-m", "fastlegacy", "mount", file, dataset, str(folder), *options]
+    """Command line of ``fastlegacy mount`` for a url ``file.h5::/path``, a file or a folder."""
+    words = [word for word in url.partition("::")[::2] if word]
+    return [sys.executable, "-m", "fastlegacy", "mount", *words, str(folder), *options]
 
 
 @contextlib.contextmanager

@@ -30,3 +30,16 @@ def test_this_machine_can_do_all_but_perhaps_mount(capsys: pytest.CaptureFixture
     found = json.loads(capsys.readouterr().out)
     assert all(entry["ok"] for entry in found if entry["needed"] == "all")
     assert all(entry["ok"] == (entry["fix"] == "") for entry in found)
+
+
+def test_it_says_which_kernels_are_in_use(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def kernels() -> dict[str, object]:
+        main(["doctor", "--json"])
+        return next(entry for entry in json.loads(capsys.readouterr().out) if entry["name"] == "kernels")
+
+    monkeypatch.setenv("FASTLEGACY_SIMD", "portable")
+    assert kernels()["found"] == "portable (FASTLEGACY_SIMD)"
+    monkeypatch.setenv("FASTLEGACY_SIMD", "altivec")
+    found = kernels()
+    assert not found["ok"]
+    assert found["fix"] == "unset FASTLEGACY_SIMD"

@@ -10,6 +10,8 @@ import pytest
 from fastlegacy.errors import DecodeError, UrlError
 from fastlegacy.faces.cli import main as module
 from fastlegacy.faces.cli.main import build_parser, main
+from fastlegacy.faces.cli.tree_options import sources_and_folder
+from fastlegacy.hdf5.url import DataUrl
 
 COMMANDS = ("doctor", "export", "formats", "info", "ls", "mount", "set", "umount")
 
@@ -96,12 +98,13 @@ def test_common_options_before_and_after_the_command() -> None:
 )
 def test_options_stand_anywhere(words: list[str]) -> None:
     args = build_parser().parse_args(["mount", *words])
-    assert (args.source, args.dataset, args.folder, args.format) == ("a.h5", "/x", "folder", "npy")
+    assert sources_and_folder(args.words) == ([DataUrl("a.h5", "/x")], "folder")
+    assert args.format == "npy"
 
 
 def test_two_words_are_url_and_folder() -> None:
     args = build_parser().parse_args(["mount", "a.h5::/x", "--rename", "folder"])
-    assert (args.source, args.dataset, args.folder) == ("a.h5::/x", None, "folder")
+    assert sources_and_folder(args.words) == (["a.h5::/x"], "folder")
 
 
 def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:

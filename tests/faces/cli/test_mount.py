@@ -8,17 +8,24 @@ from typing import Any
 import pytest
 
 from fastlegacy.faces.cli.main import main
+from fastlegacy.faces.collection import Collection
 from fastlegacy.faces.mount import session
+
+followed: list[bool] = []
+"""Of each call: news is looked for."""
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Return the calls of ``mount``, which mounts nothing."""
     found: list[tuple[Any, ...]] = []
+    followed.clear()
 
-    def mount(tree: Any, folder: str, *, on_ready: Callable[[], None], **options: Any) -> dict[str, Any]:
+    def mount(shown: Collection, folder: str, *, on_ready: Callable[[], None], **options: Any) -> dict[str, Any]:
         on_ready()
-        found.append((list(tree), tree.layout.name, folder, options, tree.stack.geometry))
+        ((_, tree),) = shown.root.trees()
+        found.append((list(shown.root), tree.layout.name, folder, options, tree.facts.geometry))
+        followed.append(shown.follows)
         return {"seconds": 1.5, "errors": 0, "operations": {}}
 
     monkeypatch.setattr(session, "mount", mount)
@@ -58,4 +65,12 @@ def test_bad_input_does_not_come_to_a_mount(scan: Path, tmp_path: Path, calls: l
     assert main(["mount", f"{scan}::/entry/data", str(tmp_path), "--memory", "much"]) == 2
     assert main(["mount", f"{scan}::/entry/data", str(tmp_path), "--stem", "a/b"]) == 2
     assert main(["mount", f"{scan}::/entry/data", str(tmp_path), "--format", "jpeg"]) == 2
+    assert main(["mount", str(scan)]) == 2
     assert calls == []
+
+
+def test_news_is_looked_for_on_demand(scan: Path, tmp_path: Path, calls: list[tuple[Any, ...]]) -> None:
+    words = ["mount", f"{scan}::/entry/data", str(tmp_path / "out"), "-q"]
+    assert main(words) == 0
+    assert main([*words, "--follow"]) == 0
+    assert followed == [False, True]

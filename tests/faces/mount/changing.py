@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from fastlegacy.errors import UrlError
-from fastlegacy.faces.collection import Shown
+from fastlegacy.faces.shown import Shown
 from fastlegacy.index.folder import Folder, Slot
 from fastlegacy.index.tree import Tree
 from fastlegacy.model import Layout, Literal, Piece, Pixels, StackFacts

@@ -6,7 +6,6 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -129,26 +128,6 @@ def test_device(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(MountError, match="cannot be opened"):
         _refuse.check_device(str(tmp_path / "folder"))
-
-
-def test_signals_are_left_to_libfuse_and_given_back() -> None:
-    def handler(*_: object) -> None:
-        raise AssertionError
-
-    before = signal.signal(signal.SIGTERM, handler)
-    hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with _refuse.signals_for_libfuse() as ignore:
-            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, "what nohup wants"
-            ignore()
-            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
-            os.kill(os.getpid(), signal.SIGINT)  # an impatient second ctrl-c
-        assert signal.getsignal(signal.SIGTERM) is handler
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        signal.signal(signal.SIGHUP, hangup)
 
 
 @pytest.mark.parametrize("replay", [False, True])

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
+from fastlegacy.errors import UrlError
+
 __all__ = ["Check", "checks"]
 
 _PYTHON_MIN = (3, 11)
@@ -48,7 +50,6 @@ def checks() -> Iterator[Check]:
         yield _package(package, needed="" if package == "fabio" else "all")
     yield _hdf5()
     yield _kernels()
-    yield _bitshuffle_lz4()
     yield _open_files()
     yield _package("refuse", needed="mount")
     yield _libfuse()
@@ -84,19 +85,16 @@ def _hdf5() -> Check:
 def _kernels() -> Check:
     fix = f"{sys.executable} -m pip install --force-reinstall --no-deps fastlegacy"
     try:
-        levels = import_module("fastlegacy._codec").simd_levels()
+        codec = import_module("fastlegacy._codec")
     except ImportError as error:
         return _result("kernels", str(error), False, "all", fix)
-    return _result("kernels", str(levels[-1]), True, "all", fix)
-
-
-def _bitshuffle_lz4() -> Check:
-    fix = f"{sys.executable} -m pip install --upgrade --force-reinstall hdf5plugin"
     try:
-        found = str(import_module("fastlegacy.hdf5.filters").lz4_source())
-    except ImportError as error:
-        return _result("bitshuffle+LZ4", str(error), False, "all", fix)
-    return _result("bitshuffle+LZ4", found, found != "h5py", "", fix)
+        found = str(codec.simd_in_use())
+    except UrlError as error:
+        return _result("kernels", str(error), False, "all", "unset FASTLEGACY_SIMD")
+    return _result(
+        "kernels", found + (" (FASTLEGACY_SIMD)" if os.environ.get("FASTLEGACY_SIMD") else ""), True, "all", ""
+    )
 
 
 def _open_files() -> Check:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from fastlegacy.faces.cli.command import Command, add_json_option, print_json, print_table
 from fastlegacy.faces.cli.header_options import add_header_options, headers, with_side_file, with_values_of_frames
-from fastlegacy.faces.cli.stack_text import as_plain, describe, geometry_rows, plain_geometry
+from fastlegacy.faces.cli.stack_text import as_plain, describe
 from fastlegacy.faces.cli.tree_options import add_url_arguments
+from fastlegacy.faces.geometry_text import geometry_rows, plain_geometry
 
 if TYPE_CHECKING:
     from fastlegacy.faces.cli.unsaid import Unsaid

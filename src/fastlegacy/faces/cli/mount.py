@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+from fastlegacy.errors import UrlError
 from fastlegacy.faces.cli.command import Command
 from fastlegacy.faces.cli.tree_options import (
     add_source_arguments,
@@ -14,7 +18,13 @@ from fastlegacy.faces.cli.tree_options import (
     sources_and_folder,
 )
 
+if TYPE_CHECKING:
+    from fastlegacy.hdf5.url import DataUrl
+
 __all__ = ["COMMAND"]
+
+_log = logging.getLogger("fastlegacy.mount")
+_NOT_SETTINGS = {"command", "execute", "words", "debug", "quiet", "verbose"}
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -29,17 +39,45 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--rename", action="store_true", help="move FOLDER to FOLDER_real meanwhile, not mount over it")
     group.add_argument("--allow-other", action="store_true", help="let other users see the files")
     group.add_argument("-o", dest="options", metavar="OPTS", help="more options for FUSE, separated by commas")
+    group = parser.add_argument_group("background")
+    group.add_argument("--background", action="store_true", help="return as soon as the mount answers; it goes on")
+    group.add_argument(
+        "--pid-file", metavar="FILE", help="where its process is noted (default: in the user's runtime folder)"
+    )
+    group.add_argument(
+        "--log-file", metavar="FILE", help="its log (default: ~/.local/state/fastlegacy/, named after FOLDER)"
+    )
 
 
 def _run(args: argparse.Namespace) -> int:
+    sources, folder = sources_and_folder(args.words)
+    if not args.background:
+        for name in ("pid_file", "log_file"):
+            if getattr(args, name) is not None:
+                hint = "add --background, or leave it out"
+                raise UrlError(f"--{name.replace('_', '-')} is for mounts in the background", hint=hint)
+        from fastlegacy.faces.mount.service import tell_ready
+
+        _serve(args, sources, folder, tell_ready)
+        return 0
+    from fastlegacy.faces.mount.background import Files, in_background
+
+    files = Files(folder, log=args.log_file, pid=args.pid_file)
+    return in_background(lambda ready: _serve(args, sources, folder, ready), files, quiet=bool(args.quiet))
+
+
+def _serve(args: argparse.Namespace, sources: Sequence[str | DataUrl], folder: str, ready: Callable[[], None]) -> None:
+    """Mount until the end; then tell what was served."""
+    from fastlegacy.faces.mount.figures import Figures
     from fastlegacy.faces.mount.session import mount
     from fastlegacy.faces.mount.statistics import report
 
-    sources, folder = sources_and_folder(args.words)
     with opened_collection(args, sources, follow=args.follow) as collection:
 
         def announce() -> None:
-            _say(args, f"{collection.summary()} of {collection.label} are in {folder}; Ctrl-C ends it")
+            end = f"fastlegacy umount {folder}" if args.background else "Ctrl-C"
+            _say(args, f"{collection.summary()} of {collection.label} are in {folder}; {end} ends it")
+            ready()
 
         statistics = mount(
             collection,
@@ -47,11 +85,19 @@ def _run(args: argparse.Namespace) -> int:
             rename=args.rename,
             allow_other=args.allow_other,
             options=args.options,
+            settings=_settings(args, sources),
             on_ready=announce,
         )
-    if not args.quiet:
+    if args.background:
+        _log.info("served: %s", Figures.of(statistics))
+    elif not args.quiet:
         print(report(statistics))
-    return 0
+
+
+def _settings(args: argparse.Namespace, sources: Sequence[str | DataUrl]) -> dict[str, object]:
+    """Return all choices by the names of their options, those that were not made with their defaults."""
+    chosen = {name.replace("_", "-"): value for name, value in vars(args).items() if name not in _NOT_SETTINGS}
+    return {"sources": [str(source) for source in sources], **chosen}
 
 
 def _say(args: argparse.Namespace, text: str) -> None:

@@ -145,7 +145,9 @@ def sources_and_folder(words: Sequence[str]) -> tuple[list[str | DataUrl], str]:
 
     *sources, folder = words
     if not sources:
-        raise UrlError(f"{folder!r} alone is too little", hint="give what to show, and then the folder to show it in")
+        raise UrlError(
+            f"{folder!r} alone is too little", hint="give what to show, then the folder for it; see `--help`"
+        )
     if len(sources) == 2 and _is_dataset(*sources):
         return [parse_url(sources[0], sources[1])], folder
     return list(sources), folder

@@ -12,12 +12,15 @@ __all__ = ["COMMAND"]
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="FOLDER", help="folder of the mount")
+    parser.add_argument(
+        "--lazy", action="store_true", help="take it away even while it is in use; programs in it get errors"
+    )
 
 
 def _run(args: argparse.Namespace) -> int:
     from fastlegacy.faces.mount.mountinfo import umount
 
-    umount(args.folder)
+    umount(args.folder, lazy=args.lazy)
     return 0
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 
 import codecs
 import ctypes
-import errno
 import importlib
-import logging
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import threading
@@ -20,17 +17,16 @@ from types import ModuleType
 from typing import Any
 
 from fastlegacy.errors import MountError
+from fastlegacy.faces.mount._loop import address_of
 
-__all__ = ["StandardError", "check_device", "load", "names_codec", "option", "serve", "signals_for_libfuse"]
+__all__ = ["StandardError", "check_device", "load", "names_codec", "option", "serve"]
 
-_log = logging.getLogger("fastlegacy.mount")
 _CODEC = "fastlegacy_names"
 _LIBRARY = "libfuse.so.2"
 _MISSING_SLOTS = ("poll", "write_buf", "read_buf", "flock", "fallocate")  # libfuse 2.9 has them, refuse 0.0.4 not
 Attributes = Callable[[int, int], tuple[int, int]]
 """Addresses of ``getattr`` and ``fgetattr`` in Python -> those of the C functions that go before them."""
 
-_FOR_OWN_LOOP = ("fuse_setup", "fuse_teardown", "fuse_start_cleanup_thread", "fuse_stop_cleanup_thread")
 _INSTALL = "install the system package libfuse2 (libfuse2t64 on Debian 13 and Ubuntu 24.04): apt install libfuse2"
 
 
@@ -131,7 +127,7 @@ def _native_table(high: ModuleType, native: Iterable[str], attributes: Attribute
             return
         pythons[name] = value
         if len(pythons) == 2:
-            natives = attributes(_address(pythons["getattr"]), _address(pythons["fgetattr"]))
+            natives = attributes(address_of(pythons["getattr"]), address_of(pythons["fgetattr"]))
             for slot, address in zip(("getattr", "fgetattr"), natives, strict=True):
                 ctypes.Structure.__setattr__(table, slot, type(pythons[slot])(address))
 
@@ -147,16 +143,12 @@ def _native_table(high: ModuleType, native: Iterable[str], attributes: Attribute
         high.fuse_operations = original  # type: ignore[attr-defined]
 
 
-def _address(function: Any) -> int:
-    return ctypes.cast(function, ctypes.c_void_p).value or 0
-
-
 def _listing(high: ModuleType) -> Any:
     """Return refuse's class with a ``readdir`` that lets C fill libfuse's buffer."""
 
     class Fuse(high.FUSE):  # type: ignore[misc, name-defined]
         def readdir(self, _path: Any, buffer: int, filler: Any, _offset: int, info: Any) -> int:
-            found = self.operations("readdir", None, info.contents.fh, (_address(filler), buffer))
+            found = self.operations("readdir", None, info.contents.fh, (address_of(filler), buffer))
             for name, attributes, offset in found:
                 status = high.c_stat()
                 high.set_st_attrs(status, attributes, use_ns=True)
@@ -185,101 +177,6 @@ def _whole_stat(high: ModuleType) -> Iterator[None]:
         yield
     finally:
         high.c_stat = original  # type: ignore[attr-defined]
-
-
-@contextmanager
-def signals_for_libfuse() -> Iterator[Callable[[], None]]:
-    """Leave SIGINT, SIGTERM and SIGHUP to libfuse, whose handlers end the mount in good order.
-
-    libfuse takes only signals that nobody handles; a handler in Python would never run, as the main thread is in C.
-    Yields a function to call when the mount has ended: from then on the signals are ignored, so that an impatient
-    second ctrl-c cannot stop the cleaning up. At the end everything is as before.
-    """
-    names = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {name: signal.getsignal(name) for name in names}
-
-    def ignore() -> None:
-        for name in names:
-            signal.signal(name, signal.SIG_IGN)
-
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        if before[name] is not signal.SIG_IGN:  # nohup's wish is respected
-            signal.signal(name, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # refuse makes it SIG_DFL for libfuse, and puts this back at the end
-    try:
-        yield ignore
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, signal.SIG_DFL if handler is None else handler)
-
-
-def _workers() -> int:
-    # the kernel wakes them in turn: with more of them, their buffers are no longer in the cache when they are needed
-    return len(os.sched_getaffinity(0)) + 1
-
-
-class _Library:
-    """libfuse as refuse knows it, but for its loop: ours is run in its place."""
-
-    def __init__(self, library: Any) -> None:
-        self._library = library
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._library, name)
-
-    def fuse_main_real(self, count: int, words: Any, table: Any, size: int, data: Any) -> int:
-        """Mount, serve, unmount; returns 0, or 1 if it has failed (as libfuse's own)."""
-        library = self._library
-        setup, teardown = library.fuse_setup, library.fuse_teardown
-        setup.restype = ctypes.c_void_p
-        folder, is_parallel = ctypes.c_void_p(), ctypes.c_int()
-        fuse = setup(
-            *(count, words, table, ctypes.c_size_t(size)), ctypes.byref(folder), ctypes.byref(is_parallel), data
-        )
-        if not fuse:
-            return 1
-        try:
-            self._run(ctypes.c_void_p(fuse), is_parallel.value != 0)
-        except OSError as error:
-            _log.error("the kernel's requests cannot be read: %s", error)
-            return 1
-        finally:
-            teardown(ctypes.c_void_p(fuse), folder)
-        return 0
-
-    def _run(self, fuse: ctypes.c_void_p, is_parallel: bool) -> None:
-        from fastlegacy._serve import run_loop
-
-        library = self._library
-        for function in (library.fuse_get_session, library.fuse_session_next_chan):
-            function.restype = ctypes.c_void_p
-        library.fuse_chan_bufsize.restype = ctypes.c_size_t
-        session = ctypes.c_void_p(library.fuse_get_session(fuse))
-        channel = ctypes.c_void_p(library.fuse_session_next_chan(session, None))
-        if library.fuse_start_cleanup_thread(fuse):
-            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        try:
-            run_loop(
-                library.fuse_chan_fd(channel),
-                library.fuse_chan_bufsize(channel),
-                session.value or 0,
-                channel.value or 0,
-                tuple(_address(getattr(library, f"fuse_session_{name}")) for name in ("process", "exited", "exit")),
-                _workers() if is_parallel else 1,
-            )
-        finally:
-            library.fuse_stop_cleanup_thread(fuse)
-
-
-@contextmanager
-def _own_loop(high: ModuleType) -> Iterator[None]:
-    original = high._libfuse
-    if all(hasattr(original, name) for name in _FOR_OWN_LOOP):  # older ones than 2.9 keep their loop
-        high._libfuse = _Library(original)  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        high._libfuse = original  # type: ignore[attr-defined]
 
 
 class StandardError:
@@ -347,5 +244,5 @@ def serve(high: ModuleType, operations: Any, folder: str, options: Iterable[str]
         name, equals, value = text.partition("=")
         keywords[name] = value if equals else True
     attributes = getattr(operations, "native_attributes", None)
-    with _native_table(high, native, attributes), _whole_stat(high), _own_loop(high), names_codec() as codec:
+    with _native_table(high, native, attributes), _whole_stat(high), names_codec() as codec:
         _listing(high)(operations, folder, raw_fi=True, encoding=codec, foreground=True, **keywords)

@@ -14,7 +14,7 @@ from fastlegacy.faces.mount.control import VERSION, peer_uid, read_line
 from fastlegacy.faces.mount.meeting import connected, mount_above, owner_of
 from fastlegacy.faces.mount.mountinfo import Mount, ours
 
-__all__ = ["ask"]
+__all__ = ["ask", "ask_mount"]
 
 _LONGEST_ANSWER = 1 << 28
 _ANSWER_S = 120.0  # the first to look for headers may have to open thousands of files
@@ -44,9 +44,30 @@ def ask(path: str | os.PathLike[str], what: str, **more: Any) -> Any:
         where = ", ".join(mount.folder for mount in ours())
         raise MountError(f"{os.fspath(path)} is not in a mount", hint=f"mounts of fastlegacy: {where or 'none'}")
     mount, inside = found
-    request = {"fastlegacy": VERSION, "do": what, "path": inside, **more}
+    return ask_mount(mount, what, path=inside, **more)
+
+
+def ask_mount(mount: Mount, what: str, *, answer_s: float = _ANSWER_S, **more: Any) -> Any:
+    """Let a mount do something; return the result. The mount itself is not looked at, so it may be dead or hang.
+
+    Parameters
+    ----------
+    mount : Mount
+    what : str
+        See :func:`ask`.
+    answer_s : float
+        How long to wait for the answer, seconds.
+    **more
+        What else belongs to the request.
+
+    Raises
+    ------
+    MountError, UrlError
+        As by :func:`ask`.
+    """
+    request = {"fastlegacy": VERSION, "do": what, **more}
     with _connected(mount) as peer:
-        answer = _asked(peer, request, mount)
+        answer = _asked(peer, request, mount, answer_s)
     if answer.get("ok") is not True:
         kind = UrlError if answer.get("bad_words") else MountError
         raise kind(str(answer.get("error", "the mount says no, and not why")))
@@ -72,11 +93,11 @@ def _connected(mount: Mount) -> socket.socket:
     return peer
 
 
-def _asked(peer: socket.socket, request: dict[str, Any], mount: Mount) -> dict[str, Any]:
+def _asked(peer: socket.socket, request: dict[str, Any], mount: Mount, answer_s: float) -> dict[str, Any]:
     try:
-        peer.settimeout(_ANSWER_S)
+        peer.settimeout(answer_s)
         peer.sendall(json.dumps(request).encode() + b"\n")
-        line = read_line(peer, _LONGEST_ANSWER, _ANSWER_S)
+        line = read_line(peer, _LONGEST_ANSWER, answer_s)
     except OSError as error:
         raise MountError(f"the server of the mount on {mount.folder} does not answer: {error}") from error
     try:

@@ -20,7 +20,7 @@ from fastlegacy.errors import MountError
 from fastlegacy.faces.mount.mountinfo import Mount, mounts, ours
 from fastlegacy.faces.mount.places import Places
 
-__all__ = ["MeetingPoint", "connected", "meeting_point", "mount_above", "owner_of"]
+__all__ = ["MeetingPoint", "connected", "meeting_point", "mount_above", "owner_of", "run_folder"]
 
 _FOLDER = "FASTLEGACY_RUN"
 _OWNER = re.compile(r"(?:^|,)user_id=(\d+)(?:,|$)")
@@ -72,6 +72,25 @@ def _folders_to_look_into(uid: int) -> list[str]:
 
 
 # ---- the server's side
+
+
+def run_folder() -> str:
+    """Return a folder for what is there as long as a mount is: it is this user's, and closed to others.
+
+    Raises
+    ------
+    MountError
+        If there is none.
+    """
+    errors: list[str] = []
+    for place in _folders(os.geteuid()):
+        try:
+            os.close(_own_folder(place))
+        except (MountError, OSError) as error:
+            errors.append(str(error))
+        else:
+            return place
+    raise MountError("; ".join(errors), hint=f"{_FOLDER}=/some/folder says where sockets and pid files shall be")
 
 
 def meeting_point(folder: str) -> MeetingPoint:

@@ -254,6 +254,7 @@ class Operations:
 
     def _open(self, path: str, info: FileInfo, open_it: Callable[[], int | VirtualFile]) -> None:
         entered = looked = None
+        stays = True
         while entered is None:
             version = self._pages.version()
             opened = open_it()
@@ -266,10 +267,10 @@ class Operations:
                 looked = self._pages.looked_at(path, self._context()[2])
             if looked is None:
                 raise failure(errno.ESTALE, path)
-            entered = self._pages.enter(path, version, looked, opened.open())
+            entered, stays = self._pages.enter(path, version, looked, opened.open()), opened.stays
         info.fh, use = entered
         self._opened[info.fh] = path
-        info.keep_cache = int(use is Use.KEEP)
+        info.keep_cache = int(use is Use.KEEP and stays)
         if use is Use.BYPASS:
             info.direct_io = 1
 

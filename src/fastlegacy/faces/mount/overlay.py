@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from fastlegacy.faces.mount.inside import FOLDER as INSIDE
 from fastlegacy.faces.mount.real import Attributes, Caller, RealFolder, failure
 from fastlegacy.faces.mount.virtual import Entry, VirtualEntries
 
@@ -226,6 +227,8 @@ class Overlay:
         if not above or not self._virtual.is_folder(above):
             yield
             return
+        if above == f"/{INSIDE}" and not self._real.exists(above):
+            raise failure(errno.EROFS, path)  # what a mount tells of itself is not to stay behind in the real folder
         # one at a time: what one has made is removed if it fails, and another one must not count on it
         with self._making, self._real.parents_made(path):
             yield

@@ -9,17 +9,18 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from fastlegacy.errors import FastlegacyError, MountError
-from fastlegacy.faces.collection import Shown
 from fastlegacy.faces.mount import _refuse
 from fastlegacy.faces.mount.checks import make_ready, remove_made
 from fastlegacy.faces.mount.control import Control
 from fastlegacy.faces.mount.covered import covered
+from fastlegacy.faces.mount.inside import About, with_inside
+from fastlegacy.faces.mount.logbook import kept_log
 from fastlegacy.faces.mount.native import NativeNames
 from fastlegacy.faces.mount.operations import Operations
 from fastlegacy.faces.mount.options import mount_options, parsed, remembered_s
@@ -27,9 +28,11 @@ from fastlegacy.faces.mount.overlay import Overlay
 from fastlegacy.faces.mount.places import Places
 from fastlegacy.faces.mount.real import RealFolder
 from fastlegacy.faces.mount.rename import renamed
+from fastlegacy.faces.mount.signals import Signals, main_in_steps
 from fastlegacy.faces.mount.statistics import summary
 from fastlegacy.faces.mount.virtual import VirtualEntries
 from fastlegacy.faces.mount.watch import Watch
+from fastlegacy.faces.shown import Shown
 from fastlegacy.index.folder import Folder
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ def mount(
     rename: bool = False,
     allow_other: bool = False,
     options: str | Iterable[str] | None = (),
+    settings: Mapping[str, Any] | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Show the union of a folder and virtual files at that folder, until somebody ends it.
@@ -66,6 +70,8 @@ def mount(
         Let other users look in (who is not root needs ``user_allow_other`` in /etc/fuse.conf for it).
     options : str or iterable of str
         More mount options, ``"name"`` or ``"name=value"``.
+    settings : mapping, optional
+        What was chosen, by name: it is shown in the file ``.fastlegacy/settings``.
     on_ready : callable, optional
         Called once, in a thread of its own, as soon as the mount answers.
 
@@ -97,20 +103,19 @@ def mount(
     served: list[_Server] = []
     try:
         with (
+            Signals() as signals,
             # before the folder is covered: its socket may be below
             Control(places.folder, shown, lambda: served[0].statistics() if served else {}),
-            _refuse.signals_for_libfuse() as ignore_signals,
             _many_open_files(),
             (renamed if rename else covered)(places) as dirfd,
             _redirected(shown, places.folder, dirfd),
             _no_umask() as umask,
+            kept_log() as log,
         ):
-            try:
-                checks: dict[str, Any] = {"kernel_checks": kernel_checks, "umask": umask, "kept_s": kept_s}
-                served.append(_Server(high, shown, places.folder, dirfd, **checks))
-                return served[0].serve(texts, on_ready)
-            finally:
-                ignore_signals()
+            checks: dict[str, Any] = {"kernel_checks": kernel_checks, "umask": umask, "kept_s": kept_s}
+            about = About(places.folder, shown.label, {"folder": places.folder, **(settings or {})}, log)
+            served.append(_Server(high, shown, about, dirfd, signals, **checks))
+            return served[0].serve(texts, on_ready)
     except MountError:
         remove_made(made)
         raise
@@ -123,8 +128,9 @@ class _Server:
         self,
         high: ModuleType,
         shown: Shown,
-        folder: str,
+        about: About,
         dirfd: int,
+        signals: Signals,
         *,
         kernel_checks: bool,
         umask: int,
@@ -133,13 +139,15 @@ class _Server:
         from fastlegacy._serve import Handles
 
         self._high = high
-        self._folder = folder
+        self._signals = signals
+        self._folder = about.folder
         self._shown = shown
         self._handles = Handles()
         self._ready = threading.Event()
         self._errors: _refuse.StandardError | None = None
         self._start = time.monotonic()
-        virtual = VirtualEntries(lambda: shown.root, label=shown.label, uid=os.geteuid(), gid=os.getegid())
+        root = with_inside(lambda: shown.root, about, self.statistics)
+        virtual = VirtualEntries(root, label=shown.label, uid=os.geteuid(), gid=os.getegid())
         real = RealFolder(dirfd, give_away=os.geteuid() == 0)
         overlay = Overlay(real, virtual, new_file_mode=0o666 & ~umask)
         names = NativeNames(virtual, dirfd)
@@ -195,7 +203,8 @@ class _Server:
         sys.stderr.flush()
         self._errors = _refuse.StandardError()
         try:
-            _refuse.serve(self._high, self._operations, self._folder, options)
+            with main_in_steps(self._high, self._signals):
+                _refuse.serve(self._high, self._operations, self._folder, options)
         except RuntimeError as error:
             text = self._errors.restore(replay=False)
             if self._ready.is_set():
