@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""A whole scan read as EDF files: through fastlegacy's mount, through the rival's, and from real files; and as CBF.
+"""A scan read as EDF files: through fastlegacy's mount, the rival's, bindfs on real files, and from these; and as CBF.
 
 *cold*: a fresh mount for each round, so that neither its caches nor the kernel's page cache know a frame; the HDF5
 files themselves are in the page cache. Real files: written out before, and dropped from the page cache.
 *warm*: the same reads once more.
+
+bindfs is a plain C file system, here on uncompressed files that are in the page cache: what FUSE itself costs.
 
 The size of a CBF file is what ``stat`` has to decode the frame for, unless an older mount has left it in the user's
 cache folder ("sizes known").
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -33,6 +36,9 @@ RIVAL = Path(__file__).with_name("rival.py")
 ROUNDS = 4
 
 
+REPEATS = 15
+
+
 def command(who: str, url: str, folder: Path) -> list[str]:
     """Command line that mounts the scan as EDF files."""
     file, _, dataset = url.partition("::")
@@ -41,8 +47,8 @@ def command(who: str, url: str, folder: Path) -> list[str]:
     return mount_command(url, folder, "--format", "edf")
 
 
-def read_all(folder: Path, suffix: str = "edf") -> int:
-    """Read every file from its first byte to its last, as a legacy program does; return the number of bytes."""
+def read_all(folder: Path, suffix: str = "edf", step: int | None = None) -> int:
+    """Read every file from its first byte to its last, at once or in steps; return the number of bytes."""
     total = 0
     buffer = bytearray()
     for path in sorted(folder.glob(f"data*.{suffix}")):
@@ -51,9 +57,9 @@ def read_all(folder: Path, suffix: str = "edf") -> int:
             if len(buffer) < size:
                 buffer = bytearray(size)
             view = memoryview(buffer)[:size]
-            while view and (step := file.readinto(view)):
-                view = view[step:]
-                total += step
+            while view and (got := file.readinto(view[:step])):
+                view = view[got:]
+                total += got
     return total
 
 
@@ -64,6 +70,26 @@ def read_headers(folder: Path, suffix: str) -> int:
         with open(path, "rb", buffering=0) as file:
             assert len(file.read(1024)) == 1024
     return len(paths)
+
+
+def read_somewhere(folder: Path, size: int = 65_536) -> int:
+    """Read a piece out of the middle of every file; return the number of bytes."""
+    total = 0
+    for number, path in enumerate(sorted(folder.glob("data*.edf"))):
+        with open(path, "rb", buffering=0) as file:
+            file.seek(os.fstat(file.fileno()).st_size * (3 + number % 5) // 10)
+            total += len(file.read(size))
+    return total
+
+
+@contextmanager
+def bound(real: Path, folder: Path) -> Iterator[None]:
+    """Mount bindfs on a folder while the body runs."""
+    program = shutil.which("bindfs")
+    if program is None:
+        pytest.skip("bindfs is not installed (Debian package bindfs)")
+    with mounted([program, "-f", str(real), str(folder)], folder):
+        yield
 
 
 def drop_from_page_cache(paths: Iterable[Path]) -> None:
@@ -134,6 +160,125 @@ def test_real_files_warm(benchmark: Any, note: Note, real_files: Path, size: int
     note("whole scan, warm", "uncompressed files", size)
     assert read_all(real_files) > size
     benchmark.pedantic(read_all, (real_files,), rounds=ROUNDS)
+
+
+def test_bindfs(benchmark: Any, note: Note, real_files: Path, tmp_path: Path, size: int) -> None:
+    """A C file system on plain files in the page cache, its own pages cold."""
+    note("whole scan, cold", "bindfs", size)
+    folder = tmp_path / "bound"
+    folder.mkdir()
+    assert read_all(real_files) > size
+    with ExitStack() as current:
+
+        def remount() -> None:
+            current.close()
+            current.enter_context(bound(real_files, folder))
+
+        benchmark.pedantic(read_all, (folder,), setup=remount, rounds=ROUNDS)
+
+
+@contextmanager
+def remounted(who: str, scan: str, real: Path | None, folder: Path) -> Iterator[Callable[[], None]]:
+    """Yield a function that mounts anew: fastlegacy, the rival, or bindfs."""
+    with ExitStack() as current:
+
+        def remount() -> None:
+            current.close()
+            if who == "bindfs":
+                assert real is not None
+                current.enter_context(bound(real, folder))
+            else:
+                current.enter_context(mounted(command(who, scan, folder), folder))
+
+        yield remount
+
+
+@pytest.fixture
+def mount_point(tmp_path: Path) -> Path:
+    """An empty folder beside the one with real files."""
+    folder = tmp_path / "mount_point"
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("who", ["fastlegacy", "rival", "bindfs"])
+def test_small_steps(
+    benchmark: Any, note: Note, scan: str, real_files: Path, mount_point: Path, size: int, who: str
+) -> None:
+    """4 KiB at a time, what old Fortran and C programs do."""
+    note("whole scan, in steps of 4 KiB", who, size)
+    with remounted(who, scan, real_files, mount_point) as remount:
+        total = benchmark.pedantic(read_all, (mount_point, "edf", 4096), setup=remount, rounds=ROUNDS)
+        assert total > size
+
+
+@pytest.mark.parametrize("who", ["fastlegacy", "rival", "bindfs"])
+def test_somewhere(benchmark: Any, note: Note, scan: str, real_files: Path, mount_point: Path, who: str) -> None:
+    """64 KiB out of a frame that nobody has read."""
+    note("64 KiB in each of 24 frames", who, 0)
+    with remounted(who, scan, real_files, mount_point) as remount:
+        assert benchmark.pedantic(read_somewhere, (mount_point,), setup=remount, rounds=ROUNDS) > 0
+
+
+@pytest.fixture
+def many_frames(scan: str, measuring: bool, tmp_path: Path) -> str:
+    """Url of very many frames: those of the scan, again and again."""
+    path, _, name = scan.partition("::")
+    with h5py.File(path, "r", locking=False) as file, h5py.File(tmp_path / "many.h5", "w") as many:
+        shape, dtype = file[name].shape, file[name].dtype
+        layout = h5py.VirtualLayout((shape[0] * (REPEATS if measuring else 2), *shape[1:]), dtype)
+        for first in range(0, len(layout), shape[0]):
+            layout[first : first + shape[0]] = h5py.VirtualSource(path, name, shape)
+        many.create_virtual_dataset("data", layout)
+    return f"{tmp_path / 'many.h5'}::/data"
+
+
+@pytest.mark.parametrize("who", ["fastlegacy", "rival"])
+def test_headers(benchmark: Any, note: Note, many_frames: str, work: Path, who: str) -> None:
+    """Open, 1 KiB, close: of all files."""
+    note("headers of 360 files", who, 0)
+    with remounted(who, many_frames, None, work) as remount:
+        rounds = 1 if who == "rival" else ROUNDS
+        found = benchmark.pedantic(read_headers, (work, "edf"), setup=remount, rounds=rounds)
+        assert found == len(list(work.glob("*.edf")))
+
+
+def listed(folder: Path, option: str) -> int:
+    """Run ``ls``; return how many lines it has written."""
+    environment = os.environ | {"LC_ALL": "C"}
+    done = subprocess.run(["ls", option, str(folder)], check=True, stdout=subprocess.PIPE, env=environment)
+    return done.stdout.count(b"\n")
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> Callable[[int], str]:
+    """Return a function that gives the url of so many tiny frames."""
+
+    def make(number: int) -> str:
+        with h5py.File(tmp_path / "names.h5", "w") as file:
+            file.create_dataset("data", (number, 4, 4), "u2")
+        return f"{tmp_path / 'names.h5'}::/data"
+
+    return make
+
+
+@pytest.mark.parametrize("who", ["fastlegacy", "rival"])
+@pytest.mark.parametrize(("option", "number"), [("-l", 10_000), ("-f", 100_000)])
+def test_listing(
+    benchmark: Any,
+    note: Note,
+    names: Callable[[int], str],
+    work: Path,
+    measuring: bool,
+    who: str,
+    option: str,
+    number: int,
+) -> None:
+    """``ls -l`` and ``ls -f`` of many files."""
+    note(f"ls {option} of {number} files", who, 0)
+    number = number if measuring else 100
+    with remounted(who, names(number), None, work) as remount:
+        assert benchmark.pedantic(listed, (work, option), setup=remount, rounds=ROUNDS) >= number
 
 
 @pytest.fixture

@@ -364,6 +364,24 @@ cdef extern from "fuse_ops.h" nogil:
     ctypedef int (*fl_getattr_fn)(const char *, void *)
     ctypedef int (*fl_fgetattr_fn)(const char *, void *, void *)
 
+cdef extern from "fuse_loop.h" nogil:
+    ctypedef void (*fl_process_fn)(void *, const char *, size_t, void *)
+    ctypedef int (*fl_exited_fn)(void *)
+    ctypedef void (*fl_exit_fn)(void *)
+    ctypedef struct fl_loop:
+        int fd
+        size_t request_bytes
+        void *session
+        void *channel
+        fl_process_fn process
+        fl_exited_fn exited
+        fl_exit_fn exit
+        void *(*attach)() noexcept nogil
+        void (*detach)(void *) noexcept nogil
+        int few
+        uint64_t answered
+    int fl_loop_run(fl_loop *)
+
 cdef extern from *:
     """
     #define FL_ATOMIC_ADD(p, n) __atomic_fetch_add((p), (n), __ATOMIC_RELAXED)

@@ -7,6 +7,9 @@ from fastlegacy._view import PieceFile
 __test__: dict[str, str]
 
 def stat_bytes() -> int: ...
+def run_loop(
+    fd: int, request_bytes: int, session: int, channel: int, functions: tuple[int, int, int], workers: int
+) -> None: ...
 
 @final
 class Names:

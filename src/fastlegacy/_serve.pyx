@@ -6,6 +6,7 @@ C in ``csrc/fuse_ops.h`` and ``csrc/names.h``; how these modules are built up sa
 """
 
 from array import array
+from os import strerror
 from threading import Lock
 
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
@@ -26,6 +27,16 @@ cdef extern from *:
     #define FL_ATOMIC_GET(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
     """
     int64_t FL_ATOMIC_GET(void *) noexcept nogil
+
+cdef extern from "Python.h" nogil:
+    ctypedef struct PyThreadState:
+        pass
+    ctypedef enum PyGILState_STATE:
+        pass
+    PyGILState_STATE PyGILState_Ensure()
+    void PyGILState_Release(PyGILState_STATE)
+    PyThreadState *PyEval_SaveThread()
+    void PyEval_RestoreThread(PyThreadState *)
 
 cdef extern from "fuse_ops.h":
     """
@@ -398,3 +409,62 @@ cdef class Handles:
         if lost:
             messages.append(f"and {lost} more reads that failed")
         return messages
+
+
+# ---------------------------------------------------------------------------------------------------- the loop
+
+cdef struct _Attached:
+    PyGILState_STATE state
+    PyThreadState *thread
+
+
+cdef void *_attach() noexcept nogil:
+    # Python makes a new state of a thread for each call from a thread that it does not know, which takes long
+    cdef _Attached *kept = <_Attached *>malloc(sizeof(_Attached))
+    if kept != NULL:
+        kept.state = PyGILState_Ensure()
+        kept.thread = PyEval_SaveThread()
+    return kept
+
+
+cdef void _detach(void *attached) noexcept nogil:
+    cdef _Attached *kept = <_Attached *>attached
+    PyEval_RestoreThread(kept.thread)
+    PyGILState_Release(kept.state)
+    free(kept)
+
+
+def run_loop(int fd, size_t request_bytes, uintptr_t session, uintptr_t channel, functions, int workers):
+    """Serve the requests of a mount until it is gone: reads by C, the others by libfuse.
+
+    Parameters
+    ----------
+    fd, request_bytes : int
+        Descriptor of libfuse's channel, and how large a request may be.
+    session, channel : int
+        Addresses of libfuse's objects.
+    functions : (int, int, int)
+        Addresses of libfuse's ``fuse_session_process``, ``fuse_session_exited`` and ``fuse_session_exit``.
+    workers : int
+        How many threads stay when there is little to do.
+
+    Raises
+    ------
+    OSError
+        If the kernel's requests cannot be read.
+    """
+    cdef fl_loop *loop = <fl_loop *>calloc(1, sizeof(fl_loop))
+    cdef uintptr_t process, exited, end
+    cdef int code
+    if loop == NULL:
+        raise MemoryError
+    process, exited, end = functions
+    loop.fd, loop.request_bytes, loop.few = fd, request_bytes, max(1, min(workers, 32))
+    loop.session, loop.channel = <void *>session, <void *>channel
+    loop.process, loop.exited, loop.exit = <fl_process_fn>process, <fl_exited_fn>exited, <fl_exit_fn>end
+    loop.attach, loop.detach = _attach, _detach
+    with nogil:
+        code = fl_loop_run(loop)
+    free(loop)
+    if code:
+        raise OSError(code, strerror(code))

@@ -2,14 +2,18 @@
 """The cache of chunks: its bound holds, and a chunk that many want is loaded once."""
 
 import gc
+import os
 import threading
 import time
 
+import h5py
 import numpy as np
 import pytest
 
 from fastlegacy import _core
 from fastlegacy.errors import DecodeError
+from fastlegacy.hdf5.stack import Stack
+from fastlegacy.testing.files import write_stack
 
 SHAPE = (40, 8, 16)
 ARRAY = np.arange(np.prod(SHAPE), dtype="<u4").reshape(SHAPE)
@@ -155,3 +159,45 @@ def test_bounds_that_are_none():
     for value in (-1, 2**64, "much"):
         with pytest.raises((OverflowError, TypeError)):
             _core.Cache(value)
+
+
+@pytest.mark.parametrize("filters", ["bslz4", "bszstd"])
+def test_the_beginning_of_a_chunk_is_read_without_the_rest(tmp_path, filters):
+    frames = np.random.default_rng(5).poisson(3, (2, 400, 400)).astype("u4")
+    stack = Stack(write_stack(tmp_path / "a.h5", frames, filters=filters))
+    whole = frames[0].tobytes()
+    stack.prepare(0, 1)
+    cache = stack.cache
+    before = cache.misses, cache.used_bytes
+    for size in (4, 100, 8192, 15_360, 40_000, 65_536):
+        out = np.empty(size, np.uint8)
+        stack.core.read(0, out)
+        assert out.tobytes() == whole[:size]
+    assert (cache.misses, cache.used_bytes) == before
+    # who goes on from there needs the chunk, and when all of it was read, it is forgotten as ever
+    at = 15_360
+    while at < len(whole):
+        out = np.empty(min(131_072, len(whole) - at), np.uint8)
+        stack.core.read(at // 4, out)
+        assert out.tobytes() == whole[at : at + len(out)]
+        at += len(out)
+    assert cache.misses == before[0] + 1
+    out = np.empty(4, np.uint8)
+    stack.core.read(20_000, out)
+    assert cache.misses == before[0] + 2
+
+
+def test_a_damaged_beginning_is_an_error(tmp_path):
+    frames = np.random.default_rng(5).poisson(3, (1, 400, 400)).astype("u4")
+    url = write_stack(tmp_path / "a.h5", frames, filters="bslz4")
+    stack = Stack(url)
+    stack.prepare(0, 0)
+    with h5py.File(tmp_path / "a.h5", "r") as file:
+        chunk = file[url.partition("::")[2]].id.get_chunk_info(0)
+    with open(tmp_path / "a.h5", "r+b") as file:
+        stamp = os.fstat(file.fileno())
+        file.seek(chunk.byte_offset + 12)
+        file.write(b"\xff" * 40)
+    os.utime(tmp_path / "a.h5", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    with pytest.raises(DecodeError):
+        stack.core.read(0, np.empty(4096, np.uint8))

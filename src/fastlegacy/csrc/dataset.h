@@ -106,6 +106,47 @@ static int fl_chunk_load(fl_dataset *d, int64_t chunk, int by_blocks, fl_entry *
     return rc;
 }
 
+#define FL_START 65536 /* bytes; who reads so little from the beginning on of a chunk has often read enough */
+
+/* The first bytes of a chunk of blocks (OUT: `to` bytes): no more is read than they may need, and nothing is kept.
+ * Returns 0 if that is not possible: then the chunk has to be read. */
+static int fl_chunk_start(fl_dataset *d, int64_t chunk, size_t to, uint8_t *out)
+{
+    const fl_bshuf *f = &d->pipeline.stages[0].bshuf;
+    uint8_t head[12], *data = NULL;
+    fl_blocks b;
+    fl_error e;
+    fl_error_clear(&e);
+    if (f->compression == FL_BSHUF_PLAIN || d->sizes[chunk] < sizeof head ||
+        fl_files_read(d->files, d->file, head, sizeof head, d->addresses[chunk], &e) ||
+        fl_blocks_head(&b, f, head, d->sizes[chunk], d->chunk_bytes, &e))
+        return 0;
+    if (b.blocks == 0)
+        return 0;
+    size_t need = (to + b.block_bytes - 1) / b.block_bytes, one = 4 + b.block_bytes + b.block_bytes / 128 + 64;
+    if (need >= b.blocks || need > 2 * FL_START / one + 1) /* the last one may be shorter; rows of very large blocks */
+        return 0;
+    size_t have = sizeof head + need * one;
+    have = have < d->sizes[chunk] ? have : d->sizes[chunk];
+    data = malloc(have);
+    b.starts = malloc((need + 1) * sizeof *b.starts);
+    b.data = data;
+    int ok = data && b.starts && !fl_files_read(d->files, d->file, data, have, d->addresses[chunk], &e);
+    size_t at = sizeof head;
+    for (size_t i = 0; i < need && ok; i++) {
+        ok = have - at >= 4 && fl_be32(data + at) <= have - at - 4;
+        b.starts[i] = at + 4;
+        at += ok ? 4 + fl_be32(data + at) : 0;
+    }
+    if (ok) {
+        b.starts[need] = at + 4;
+        ok = !fl_blocks_read(&b, f, 0, to, out, &e);
+    }
+    free(b.starts);
+    free(data);
+    return ok;
+}
+
 static int fl_chunk_cached(fl_dataset *d, int64_t chunk, size_t from, size_t to, uint8_t *out, fl_error *e)
 {
     int by_blocks = d->kind == FL_CHUNKED && fl_pipeline_is_blocks(&d->pipeline, d->masks[chunk]);
@@ -121,7 +162,8 @@ static int fl_chunk_cached(fl_dataset *d, int64_t chunk, size_t from, size_t to,
         rc = fl_blocks_read(&entry->blocks, &d->pipeline.stages[0].bshuf, from, to, out, e);
     else if (rc == FL_OK)
         memcpy(out, entry->data + from, to - from);
-    fl_cache_release(d->cache, entry, to - from);
+    /* what comes before was read by fl_chunk_start, if at all: without it the chunk would seem to be still needed */
+    fl_cache_release(d->cache, entry, mine && by_blocks && from <= FL_START ? to : to - from);
     return rc;
 }
 
@@ -202,6 +244,14 @@ static int fl_chunk_bytes_at(fl_dataset *d, int64_t chunk, size_t from, size_t t
             memcpy(out, there->data, to);
         fl_cache_release(d->cache, there, to - from);
         return rc;
+    }
+    if (from == 0 && to <= FL_START && d->kind == FL_CHUNKED && fl_pipeline_is_blocks(&d->pipeline, mask)) {
+        int mine;
+        fl_entry *there = fl_cache_get(d->cache, d->id, (uint64_t)chunk, 0, &mine);
+        if (there)
+            fl_cache_release(d->cache, there, 0);
+        else if (fl_chunk_start(d, chunk, to, out))
+            return FL_OK;
     }
     return fl_chunk_cached(d, chunk, from, to, out, e);
 }

@@ -34,6 +34,8 @@ def angle_text(angle_deg: float, facts: StackFacts, frame: int, key: str) -> str
 
 def printable(text: str, forbidden: str = "") -> str:
     """Return the text in printable ASCII: all else, `%` and `forbidden` as percent escapes of their UTF-8 bytes."""
+    if text.isascii() and text.isprintable() and not any(char in text for char in f"%{forbidden}"):
+        return text
     # file names that are not UTF-8 come from the system as lone surrogates
     data = text.encode("utf-8", "surrogateescape")
     kept = (chr(byte) if 32 <= byte < 127 and chr(byte) not in f"%{forbidden}" else f"%{byte:02X}" for byte in data)

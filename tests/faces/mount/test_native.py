@@ -18,6 +18,7 @@ import pytest
 from fastlegacy import _serve
 from fastlegacy.errors import DecodeError, MountError
 from fastlegacy.faces.mount import _refuse
+from fastlegacy.faces.mount._loop import address_of
 from fastlegacy.faces.mount.native import NativeNames
 from fastlegacy.faces.mount.operations import Operations
 from fastlegacy.faces.mount.overlay import Overlay
@@ -56,7 +57,7 @@ class Served:
         self.python: list[str | None] = []
         prototypes = {entry[0]: entry[1] for entry in high.fuse_operations._fields_}
         self._callbacks = [prototypes["getattr"](self._getattr), prototypes["fgetattr"](self._fgetattr)]
-        addresses = self.handles.attributes(*map(_refuse._address, self._callbacks))
+        addresses = self.handles.attributes(*map(address_of, self._callbacks))
         self._slots = [type(own)(at) for own, at in zip(self._callbacks, addresses, strict=True)]
 
     def _getattr(self, path: bytes, out: Any) -> int:

@@ -181,7 +181,7 @@ def test_a_signal_after_a_step(fuse: None, served: ModuleType, demo: Path, step:
 
 
 @pytest.mark.fuse
-@pytest.mark.parametrize("step", ["fuse_setup", "fuse_loop_mt", "fuse_teardown"])
+@pytest.mark.parametrize("step", ["fuse_setup", "fuse_chan_bufsize", "fuse_teardown"])
 def test_a_signal_after_a_step_of_libfuse(fuse: None, served: ModuleType, demo: Path, step: str) -> None:
     def work() -> None:
         original = module._Library.fuse_main_real

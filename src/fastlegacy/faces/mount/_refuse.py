@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from fastlegacy.errors import MountError
+from fastlegacy.faces.mount._loop import address_of
 
 __all__ = ["StandardError", "check_device", "load", "names_codec", "option", "serve"]
 
@@ -126,7 +127,7 @@ def _native_table(high: ModuleType, native: Iterable[str], attributes: Attribute
             return
         pythons[name] = value
         if len(pythons) == 2:
-            natives = attributes(_address(pythons["getattr"]), _address(pythons["fgetattr"]))
+            natives = attributes(address_of(pythons["getattr"]), address_of(pythons["fgetattr"]))
             for slot, address in zip(("getattr", "fgetattr"), natives, strict=True):
                 ctypes.Structure.__setattr__(table, slot, type(pythons[slot])(address))
 
@@ -142,16 +143,12 @@ def _native_table(high: ModuleType, native: Iterable[str], attributes: Attribute
         high.fuse_operations = original  # type: ignore[attr-defined]
 
 
-def _address(function: Any) -> int:
-    return ctypes.cast(function, ctypes.c_void_p).value or 0
-
-
 def _listing(high: ModuleType) -> Any:
     """Return refuse's class with a ``readdir`` that lets C fill libfuse's buffer."""
 
     class Fuse(high.FUSE):  # type: ignore[misc, name-defined]
         def readdir(self, _path: Any, buffer: int, filler: Any, _offset: int, info: Any) -> int:
-            found = self.operations("readdir", None, info.contents.fh, (_address(filler), buffer))
+            found = self.operations("readdir", None, info.contents.fh, (address_of(filler), buffer))
             for name, attributes, offset in found:
                 status = high.c_stat()
                 high.set_st_attrs(status, attributes, use_ns=True)

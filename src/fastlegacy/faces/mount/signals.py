@@ -10,6 +10,7 @@ most of that time, Python tells a thread of each signal by way of a pipe, and th
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import threading
@@ -18,8 +19,11 @@ from contextlib import contextmanager
 from types import FrameType, ModuleType, TracebackType
 from typing import Any, Self
 
+from fastlegacy.faces.mount._loop import serve_requests
+
 __all__ = ["ENDING", "Signals", "main_in_steps"]
 
+_log = logging.getLogger("fastlegacy.mount")
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _AGAIN_S = 0.05
 _STOP = 0  # no signal has this number
@@ -125,15 +129,18 @@ class _Library:
         if not address:
             return 1
         fuse = ctypes.c_void_p(address)
-        failed = 0
+        failed = False
         try:
             with self._signals.ends(lambda: self._library.fuse_exit(fuse)):
                 if not self._signals.wanted:
-                    failed = self._library.fuse_loop_mt(fuse)
+                    serve_requests(self._library, fuse)
+        except OSError as error:
+            _log.error("the kernel's requests cannot be read: %s", error)
+            failed = True
         finally:
             with _uninterrupted():
                 self._library.fuse_teardown(fuse, folder)
-        return int(failed != 0)
+        return int(failed)
 
 
 @contextmanager

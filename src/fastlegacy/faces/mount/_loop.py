@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""Runs our own loop over libfuse's session: reads are answered by C, everything else by libfuse."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Any
+
+__all__ = ["address_of", "serve_requests"]
+
+
+def address_of(function: Any) -> int:
+    """Return the address of a function of ctypes."""
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def serve_requests(library: Any, fuse: ctypes.c_void_p) -> None:
+    """Serve a mount until its end.
+
+    Parameters
+    ----------
+    library : ctypes.CDLL
+        libfuse 2.
+    fuse : address
+        Its ``struct fuse``.
+
+    Raises
+    ------
+    OSError
+        If the kernel's requests cannot be read.
+    """
+    from fastlegacy._serve import run_loop
+
+    for function in (library.fuse_get_session, library.fuse_session_next_chan):
+        function.restype = ctypes.c_void_p
+    library.fuse_chan_bufsize.restype = ctypes.c_size_t
+    session = ctypes.c_void_p(library.fuse_get_session(fuse))
+    channel = ctypes.c_void_p(library.fuse_session_next_chan(session, None))
+    run_loop(
+        library.fuse_chan_fd(channel),
+        library.fuse_chan_bufsize(channel),
+        session.value or 0,
+        channel.value or 0,
+        (
+            address_of(library.fuse_session_process),
+            address_of(library.fuse_session_exited),
+            address_of(library.fuse_session_exit),
+        ),
+        # the kernel wakes them in turn: with more of them, their buffers are in no cache when they are needed again
+        len(os.sched_getaffinity(0)) + 1,
+    )
