@@ -228,7 +228,7 @@ def test_what_was_learnt_is_remembered(proposal: Path, collect: Start, tmp_path:
     first = collect(proposal, memory=tmp_path / "cache")
     told: list[tuple[int, int]] = []
     second = collect(proposal, memory=tmp_path / "cache", told=lambda *count: told.append(count))
-    assert told == []
+    assert told == [(1, 1)]  # the broken one: an error may be gone by now
     assert list(second.root) == list(first.root)
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["catalogues"]
 
