@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing import Process
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ Note = Callable[[str, str, int], None]
 pytestmark = [pytest.mark.fuse, pytest.mark.usefixtures("needs_fuse")]
 
 RIVAL = Path(__file__).with_name("rival.py")
+BUSY = Path(__file__).with_name("busy.py")
 ROUNDS = 4
 
 
@@ -193,6 +195,37 @@ def remounted(who: str, scan: str, real: Path | None, folder: Path) -> Iterator[
         yield remount
 
 
+def read_share(folder: Path, number: int, readers: int) -> None:
+    """Read the files of one of several programs."""
+    for path in sorted(folder.glob("data*.edf"))[number::readers]:
+        path.read_bytes()
+
+
+def read_by_programs(folder: Path, readers: int) -> None:
+    """Let several programs read all files between them."""
+    programs = [Process(target=read_share, args=(folder, number, readers)) for number in range(readers)]
+    for program in programs:
+        program.start()
+    for program in programs:
+        program.join()
+        assert program.exitcode == 0
+
+
+@pytest.mark.parametrize("busy", ["", " beside a busy thread"])
+@pytest.mark.parametrize("readers", [1, 8])
+def test_programs(benchmark: Any, note: Note, scan: str, work: Path, size: int, readers: int, busy: str) -> None:
+    """One program, and eight at once on different files; also with a thread of the server that never rests."""
+    note("whole scan, by programs", f"{readers} at once{busy}" if readers > 1 or busy else "fastlegacy", size)
+    start = [sys.executable, str(BUSY), scan, str(work)] if busy else command("fastlegacy", scan, work)
+    with ExitStack() as current:
+
+        def remount() -> None:
+            current.close()
+            current.enter_context(mounted(start, work))
+
+        benchmark.pedantic(read_by_programs, (work, readers), setup=remount, rounds=ROUNDS)
+
+
 @pytest.fixture
 def mount_point(tmp_path: Path) -> Path:
     """An empty folder beside the one with real files."""
@@ -226,8 +259,9 @@ def many_frames(scan: str, measuring: bool, tmp_path: Path) -> str:
     path, _, name = scan.partition("::")
     with h5py.File(path, "r", locking=False) as file, h5py.File(tmp_path / "many.h5", "w") as many:
         shape, dtype = file[name].shape, file[name].dtype
-        layout = h5py.VirtualLayout((shape[0] * (REPEATS if measuring else 2), *shape[1:]), dtype)
-        for first in range(0, len(layout), shape[0]):
+        number = shape[0] * (REPEATS if measuring else 2)
+        layout = h5py.VirtualLayout((number, *shape[1:]), dtype)
+        for first in range(0, number, shape[0]):
             layout[first : first + shape[0]] = h5py.VirtualSource(path, name, shape)
         many.create_virtual_dataset("data", layout)
     return f"{tmp_path / 'many.h5'}::/data"

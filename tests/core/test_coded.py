@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -191,3 +192,31 @@ def test_a_frame_that_was_read_to_its_end_is_not_kept() -> None:
     before = cache.misses
     file.read_into(bytearray(100), size - 100)
     assert cache.misses > before
+
+
+def test_many_readers_of_a_frame_let_it_be_encoded_once() -> None:
+    frames = frames_of("<u2", (1, 700, 800))
+    cache = _core.Cache(10**8)
+    view = view_of(frames, cache=cache)
+    way = how(form_of("byte_offset", (700, 800)), "u2", "byte_offset")
+    size = view.measure(0, way)[0]
+    whole = bytes(view_of(frames).encoded(0, size, way))
+    before = cache.misses
+    together = threading.Barrier(8)
+    right: list[bool] = []
+
+    def read(number: int) -> None:
+        file = _view.PieceFile(view, [("coded", 0, size, way)])
+        start = size // 2 + 1000 * number
+        buffer = bytearray(1000)
+        together.wait()
+        file.read_into(buffer, start)
+        right.append(buffer == whole[start : start + 1000])
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert right == [True] * 8
+    assert cache.misses == before + 1

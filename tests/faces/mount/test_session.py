@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ import h5py
 import pytest
 
 from fastlegacy.errors import MountError
-from fastlegacy.faces.mount import mountinfo
+from fastlegacy.faces.mount import mountinfo, session
 from fastlegacy.faces.mount.session import mount
 
 pytestmark = pytest.mark.fuse
@@ -253,3 +254,10 @@ def test_only_in_the_main_thread(fuse: None, served: ModuleType, tmp_path: Path)
     with ThreadPoolExecutor(1) as pool, pytest.raises(MountError, match="main thread"):
         pool.submit(mount, served.make_tree(), tmp_path / "demo").result()
     assert os.listdir(tmp_path) == []
+
+
+def test_busy_threads_hand_over_quickly_as_long_as_there_is_a_mount() -> None:
+    before = sys.getswitchinterval()
+    with session._quick_switches():
+        assert sys.getswitchinterval() < 0.001
+    assert sys.getswitchinterval() == before

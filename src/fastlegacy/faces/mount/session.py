@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["mount"]
 
 _log = logging.getLogger("fastlegacy.mount")
+_SWITCH_S = 0.0002
 
 
 def mount(
@@ -107,6 +108,7 @@ def mount(
             # before the folder is covered: its socket may be below
             Control(places.folder, shown, lambda: served[0].statistics() if served else {}),
             _many_open_files(),
+            _quick_switches(),
             (renamed if rename else covered)(places) as dirfd,
             _redirected(shown, places.folder, dirfd),
             _no_umask() as umask,
@@ -235,6 +237,17 @@ def _no_umask() -> Iterator[int]:
         yield before
     finally:
         os.umask(before)
+
+
+@contextmanager
+def _quick_switches() -> Iterator[None]:
+    """Let a busy thread in Python hand over at once when the kernel asks something: each call waits for that."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, _SWITCH_S))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @contextmanager
