@@ -54,8 +54,9 @@ FL_LZ4_TARGET static inline void FL_LZ4_OF(FL_LZ4_NAME, repeat_exactly)(uint8_t 
     size_t most = length < FL_LZ4_SLACK ? 0 : length - FL_LZ4_SLACK;
     if (most)
         FL_LZ4_OF(FL_LZ4_NAME, repeat)(out, offset, most);
+    const uint8_t *from = out - offset;
     for (size_t i = most; i < length; i++)
-        out[i] = out[i - offset];
+        out[i] = from[i];
 }
 
 FL_LZ4_TARGET static int FL_LZ4_NAME(const uint8_t *src, size_t size, uint8_t *dst, size_t room, size_t slack,
