@@ -7,6 +7,7 @@ All of them takes an hour: ``python tests/hdf5/flips.py``. What came of it is in
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,8 @@ import numpy as np
 import pytest
 
 HERE = Path(__file__).parent
-EACH = 120
+SANITIZED = "FASTLEGACY_SANITIZED" in os.environ
+EACH = 30 if SANITIZED else 120
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +48,13 @@ def test_a_flip_is_noticed_or_does_no_harm(tmp_path: Path, flips: ModuleType, ki
     sample = flips.make(tmp_path, kind)
     outcome = flips.campaign(sample, some(flips, sample, 1))
     assert outcome.counts.total() == EACH
-    assert outcome.counts["error"] > 5
+    assert outcome.counts["error"] > EACH // 30
     assert {what for what in outcome.counts if "pixels" in what} == set()
     assert {what.split()[0] for what in outcome.counts} <= {"true", "error", "wrong", "other"}
     assert sum(map(len, outcome.flips.values())) <= 2
 
 
+@pytest.mark.skipif(SANITIZED, reason="the sanitizers would tell of libhdf5's own faults")
 @pytest.mark.parametrize("kind", ["virtual", "bliss", "nxmx"])
 def test_hdf5_itself_fails_in_its_heaps_only(tmp_path: Path, flips: ModuleType, kind: str) -> None:
     """Names of source files, and texts, are in heaps without a checksum, from which libhdf5 may not come back."""
