@@ -170,11 +170,13 @@ def test_a_second_one_on_the_same_folder_is_refused(run: Run, folder: Path) -> N
 
 
 @pytest.mark.fuse
-def test_the_pid_file_of_a_killed_server_is_replaced(run: Run, folder: Path, state: Path) -> None:
+def test_the_pid_file_of_a_killed_server_is_replaced(run: Run, folder: Path, state: Path, wait: Wait) -> None:
     assert run().returncode == 0
     killed = pid_of(folder)
     os.kill(killed, signal.SIGKILL)
-    assert run().returncode == 0
+    assert wait(lambda: not is_alive(killed))
+    done = run()
+    assert done.returncode == 0, done.stderr
     assert pid_of(folder) != killed
     assert (state / "run" / f"{name_of(str(folder))}.pid").read_text() == f"{pid_of(folder)}\n"
 
