@@ -236,7 +236,7 @@ cdef class Dataset:
         d.prepare = _prepare
         d.load = _load
         d.ready = d.kind != FL_CHUNKED
-        self.keep = [files, file, cache, memory, pipeline]
+        self.keep = (files, file, cache, memory, pipeline)  # not a list: a garbage collector would empty it
         self.fetch, self.loader, self.lock = chunk_map, loader, threading.Lock()
 
     def __dealloc__(self):

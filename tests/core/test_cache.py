@@ -5,6 +5,7 @@ import gc
 import os
 import threading
 import time
+import weakref
 
 import h5py
 import numpy as np
@@ -201,3 +202,21 @@ def test_a_damaged_beginning_is_an_error(tmp_path):
     os.utime(tmp_path / "a.h5", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     with pytest.raises(DecodeError):
         stack.core.read(0, np.empty(4096, np.uint8))
+
+
+def test_a_ring_of_a_dataset_and_its_cache_is_let_go_of():
+    class Ring:
+        def __init__(self):
+            self.cache = _core.Cache(1 << 20)
+            self.stack = stack_of(self.cache, self.load)
+            read(self.stack, 0)
+
+        def load(self, number):
+            return load_frame(number)
+
+    gc.collect()
+    rings = [weakref.ref(Ring()) for _ in range(20)]
+    gc.collect()
+    assert [ring() for ring in rings] == [None] * 20
+    again = Ring()
+    assert np.array_equal(read(again.stack, 3), ARRAY[3])
