@@ -22,7 +22,7 @@ def test_an_answer(tmp_path: Path) -> None:
         assert len(record.stacks) == 1
 
 
-@pytest.mark.parametrize("does", ["read line; kill -SEGV $$", "read line; read never", "read line; echo nonsense"])
+@pytest.mark.parametrize("does", ["read line; kill -SEGV $$", "read line; read never"])
 def test_a_process_that_dies_or_hangs(tmp_path: Path, does: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "program"
     program.write_text(f"#!/bin/sh\n{does}\n")
@@ -31,6 +31,22 @@ def test_a_process_that_dies_or_hangs(tmp_path: Path, does: str, monkeypatch: py
     with helper(0.3) as ask:
         assert ask
         assert ask("/a.h5") is None
+
+
+@pytest.mark.parametrize("does", ["read line; exit 3", "read line; kill -KILL $$", "read line; echo nonsense"])
+def test_what_was_ended_by_others_says_nothing_of_the_file(
+    tmp_path: Path, does: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_stack(tmp_path / "a.h5", counting_frames(2, (20, 30), "u2"))
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\n{does}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with helper(5) as ask:
+        assert ask
+        record = ask(str(tmp_path / "a.h5"))
+        assert record
+        assert len(record.stacks) == 1
 
 
 def test_without_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +64,7 @@ def test_the_others_are_looked_into_by_a_new_process(tmp_path: Path, monkeypatch
         "from fastlegacy.index.crawl import look_into\n"
         "for line in sys.stdin:\n"
         "    if 'b.h5' in line:\n"
-        "        sys.exit(3)\n"
+        "        import os, signal; os.kill(os.getpid(), signal.SIGSEGV)\n"
         "    print(json.dumps(look_into(json.loads(line)).to_json()), flush=True)\n"
     )
     start = tmp_path / "start"
