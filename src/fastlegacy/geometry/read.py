@@ -87,5 +87,9 @@ def over(upper: Geometry, lower: Geometry) -> Geometry:
     if "start_deg" in said:
         said.setdefault("angles_deg", None)
     origin = {name: where for name, where in lower.origin.items() if name not in said} | dict(upper.origin)
+    for name in _SERIES:  # those of both are there
+        places = dict.fromkeys(each.origin[name] for each in (upper, lower) if name in each.origin)
+        if places:
+            origin[name] = ", ".join(places)
     motors, counters = ({**getattr(lower, name), **getattr(upper, name)} for name in _SERIES)
     return replace(replace(lower, **said), motors=motors, counters=counters, origin=origin)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from fastlegacy.errors import UrlError
-from fastlegacy.faces.cli.header_options import headers, with_values_of_frames
+from fastlegacy.faces.cli.header_options import headers
 from fastlegacy.faces.cli.main import _joined_negatives, build_parser, main
+from fastlegacy.faces.headers import with_values_of_frames
 from fastlegacy.faces.library import open as open_stack
 from fastlegacy.faces.library import tree as make_tree
 from fastlegacy.model import Geometry

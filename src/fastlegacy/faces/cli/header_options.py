@@ -8,9 +8,9 @@ import math
 from typing import Any
 
 from fastlegacy.errors import UrlError
-from fastlegacy.faces.headers import HEADERS, Headers, parse_headers, with_side_file, with_values_of_frames
+from fastlegacy.faces.headers import HEADERS, Headers, parse_headers
 
-__all__ = ["add_header_options", "chosen_headers", "headers", "with_side_file", "with_values_of_frames"]
+__all__ = ["add_header_options", "chosen_headers", "headers"]
 
 _SERIES = ("motors", "counters")
 

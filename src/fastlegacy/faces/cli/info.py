@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fastlegacy.faces.cli.command import Command, add_json_option, print_json, print_table
-from fastlegacy.faces.cli.header_options import add_header_options, headers, with_side_file, with_values_of_frames
+from fastlegacy.faces.cli.header_options import add_header_options, chosen_headers
 from fastlegacy.faces.cli.stack_text import as_plain, describe
 from fastlegacy.faces.cli.tree_options import add_url_arguments
 from fastlegacy.faces.geometry_text import geometry_rows, plain_geometry
@@ -38,14 +37,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    values = headers(args)  # what was typed is looked at before any file is
+    chosen = chosen_headers(args)  # what was typed is looked at before any file is
     from fastlegacy.faces import library
     from fastlegacy.faces.cli.unsaid import unsaid
     from fastlegacy.sources.find import describe_named
     from fastlegacy.sources.masks import find_mask
 
     with library.open(args.source, args.dataset, missing="fill") as opened:
-        stack = _with_values(opened, args.geometry, values)
+        stack = chosen.over(opened)
         info, decoders, mask = describe_named(stack), stack.decoders(), find_mask(stack.frames_url)
         lacking = unsaid(stack, mask)
     if args.json:
@@ -61,23 +60,6 @@ def _run(args: argparse.Namespace) -> int:
     _show_unsaid(lacking)
     _show_decoders(decoders)
     return 0
-
-
-def _with_values(opened: Stack, path: str | None, values: dict[str, Any]) -> Stack:
-    """Return the stack with what a side file says over what HDF5 says, and the command line over both."""
-    from fastlegacy.geometry.read import over
-    from fastlegacy.model import Geometry
-
-    stack = with_side_file(opened, path)
-    values = with_values_of_frames(values, stack)
-    said = Geometry(**values, origin=dict.fromkeys(values, "command line"))
-    known = over(said, stack.geometry)
-    # motors and counters of all three are shown side by side
-    layers = [said.origin, stack.geometry.origin, opened.geometry.origin]
-    for name in ("motors", "counters"):
-        places = dict.fromkeys(origin[name] for origin in layers if name in origin)
-        known = replace(known, origin={**known.origin, **({name: ", ".join(places)} if places else {})})
-    return stack.with_geometry(known)
 
 
 def _more(stack: Stack, mask: Mask | None) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fastlegacy.errors import UrlError
 from fastlegacy.faces.cli.command import Command, print_table
-from fastlegacy.faces.cli.header_options import add_header_options, headers, with_side_file, with_values_of_frames
+from fastlegacy.faces.cli.header_options import add_header_options, headers
 from fastlegacy.faces.cli.pixel_options import add_pixel_options, pixels
 from fastlegacy.faces.cli.tree_options import add_url_arguments
 
@@ -73,14 +73,14 @@ def _run(args: argparse.Namespace) -> int:
     choices = {name: choice for name, choice in choices.items() if name not in ("mask_value", "saturate", "dtype")}
     values = {name: values[name] for _, names, _, _ in _PLACES for name in names if name in values}
     from fastlegacy.faces import library
+    from fastlegacy.faces.headers import Headers
     from fastlegacy.faces.show import picture
     from fastlegacy.index.folder import Folder
 
     with library.open(args.source, args.dataset) as opened:
-        stack = with_side_file(opened, args.geometry)
-        values = with_values_of_frames(values, stack)
+        stack = Headers(values, args.geometry, args.omega_motor).over(opened)
         # the view of the files of a mount with the same options
-        ((_, tree),) = Folder.of(library.tree(stack, "npy", companions=(), **choices, **values)).trees()
+        ((_, tree),) = Folder.of(library.tree(stack, "npy", companions=(), **choices)).trees()
         frames = _frames(args.frames, args.frame, len(stack))
         found = picture(tree.view, frames, combine=args.combine, size=_size(way, args.width), rings=rings)
     _show(args, found, way)
