@@ -134,7 +134,7 @@ def look_into(file: str, real_path: RealPath = lambda path: path) -> Record:
     before = {source[0]: source for source in sources_of([file], real_path)}
     try:
         with context.no_h5_left():
-            found = claims(context, file, plain=False) or claims(context, file)
+            found = claims(context, file, plain="else")
             stacks = tuple(_stored(context, file, claim) for claim in found)
             error = ""
     except FastlegacyError as exc:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import h5py
 import numpy as np
@@ -248,7 +248,7 @@ def describe_named(stack: Stack, context: Context | None = None) -> StackInfo:
     return describe(stack, claim)
 
 
-def claims(context: Context, file: str, path: str = "", *, plain: bool = True) -> list[Claim]:
+def claims(context: Context, file: str, path: str = "", *, plain: bool | Literal["else"] = True) -> list[Claim]:
     """The stacks of a file, each claimed by the first convention that knows it.
 
     Parameters
@@ -257,8 +257,8 @@ def claims(context: Context, file: str, path: str = "", *, plain: bool = True) -
     file : str
     path : str
         Only those that a path may belong to are of interest.
-    plain : bool
-        Look for plain datasets as well, which no convention claims.
+    plain : bool or "else"
+        Look for plain datasets as well, which no convention claims; "else": where there is nothing that one does.
 
     Raises
     ------
@@ -269,7 +269,9 @@ def claims(context: Context, file: str, path: str = "", *, plain: bool = True) -
     taken: set[tuple[str, str]] = set()
     with context.open_h5(file):
         for source in _conventions():
-            if (source.rank >= PLAIN_RANK and not plain) or (path and found):
+            if source.rank >= PLAIN_RANK and (not plain or (plain == "else" and found)):
+                break
+            if path and found:
                 break  # whoever knows the path is asked first
             for item in _found_by(source, context, file, path):
                 places = places_of(context, file, item)
@@ -401,7 +403,7 @@ def _unreadable(context: Context, file: str, claim: Claim, exc: FastlegacyError)
 
 def _only_stack(context: Context, file: str) -> Claim:
     file = os.path.abspath(file)
-    found = claims(context, file, plain=False) or claims(context, file)
+    found = claims(context, file, plain="else")
     best = min((claim.source.rank for claim in found), default=0)
     found = [claim for claim in found if claim.source.rank == best]
     if len(found) == 1:
