@@ -301,10 +301,7 @@ class Stack(Sequence[Frame]):
         SourceError, DecodeError
             If its bytes cannot be read, or are damaged.
         """
-        number = operator.index(index)
-        if not -len(self) <= number < len(self):
-            raise IndexError(f"{self.url}: frame {index} of {len(self)} frames")
-        number %= len(self)
+        number = self._number(index)
         out = self._memory(out, self.shape[1:])
         self.prepare(number, number)
         self.core.read(number * self.shape[1] * self.shape[2], _as_bytes(out))
@@ -383,10 +380,7 @@ class Stack(Sequence[Frame]):
         SourceError, DecodeError
             If its bytes cannot be read, or are damaged.
         """
-        number = operator.index(index)
-        if not -len(self) <= number < len(self):
-            raise IndexError(f"{self.url}: frame {index} of {len(self)} frames")
-        number %= len(self)
+        number = self._number(index)
         n = self.shape[1] * self.shape[2]
         if mask is not None:
             if mask.shape != self.shape[1:]:
@@ -419,6 +413,13 @@ class Stack(Sequence[Frame]):
             inner = number_of_frames(lead[1:])
             first, last = first_frame // inner, last_frame // inner
         self.core.prepare(first, last)
+
+    def _number(self, index: int) -> int:
+        """The frame of an index, which may count from the end."""
+        number = operator.index(index)
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"{self.url}: frame {index} of {len(self)} frames")
+        return number % len(self)
 
     def _memory(self, out: Frame | None, shape: tuple[int, ...]) -> Frame:
         if out is None:
