@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -47,6 +47,7 @@ _log = logging.getLogger("fastlegacy.mount")
 
 _POLL_S = 0.5
 _POLL_SHARE = 10  # looking for news takes no more than a tenth of the time
+_REST_NS = 2_000_000_000
 _SHOWN_AS = "shown below {}"
 
 Said = tuple[str, Mapping[str, str]]
@@ -122,6 +123,7 @@ class Collection(Shown):
         self._lock = threading.RLock()
         self._next_poll = 0.0
         self._is_behind = False
+        self._named_are: list[tuple[int, int, int]] = []  # what the files with the datasets that were named are now
         self._told_once: set[str] = set()
         self._covered: dict[str, str] = {}
         self._stands: dict[str, Stand] = {}
@@ -364,7 +366,8 @@ class Collection(Shown):
             path = folder
             concerned = [stand for stand in self.stands if any(is_below(folder, path) for folder in stand.folders)]
             if concerned and not any(stand.stack for stand in concerned):
-                next(iter(concerned[0].slots.values())).found()  # what no header can hold shows with one of them
+                with suppress(FastlegacyError):  # what no header can hold shows with one of them, if it can be opened
+                    concerned[0].wake()
             self._said.append((path, dict(texts)))
             before = {id(stand): stand.stack.geometry for stand in concerned if stand.stack is not None}
             try:
@@ -419,8 +422,7 @@ class Collection(Shown):
         found = [stand for stand in self.stands if any(is_below(folder, top) for folder in stand.folders)]
         rows: list[Row] = []
         for stand in found[:MOST_TOLD]:
-            next(iter(stand.slots.values())).found()  # so that it is let go of later, as all others are
-            geometry = stand.open().geometry
+            geometry = stand.wake().geometry
             rows += [(stand.folders[0], *row) for row in geometry_rows(geometry, stand.subject.named.file)]
         return rows
 
@@ -458,16 +460,15 @@ class Collection(Shown):
         lines: list[str] = []
         try:
             was_behind, self._is_behind = self._is_behind, False
-            if self._catalogue is not None and (self._catalogue.look() or was_behind):
+            if self._is_news() or was_behind:
                 lines += self._rebuild()[:MOST_TOLD]
-            elif self._named:
-                self._rebuild()
         except UrlError as error:
             if str(error) not in self._told_once:
                 _log.warning("what is new is not shown: %s", error)
                 self._told_once.add(str(error))
         except FastlegacyError as error:
             _log.debug("not now: %s", error)
+            self._is_behind = True
         for stand in self.stands:
             try:
                 more = stand.look()
@@ -477,6 +478,15 @@ class Collection(Shown):
             if more:
                 lines.append(f"{stand.folders[0] or 'the root'}: {more} more frames")
         return lines
+
+    def _is_news(self) -> bool:
+        """Tell whether any of the files has changed: only then is one read."""
+        real_path = self._context.real_path
+        now = [signature_of(real_path(os.path.abspath(named.file))) for named in self._named]
+        # what was written a moment ago may be written again without its time telling
+        is_other = now != self._named_are or any(time.time_ns() - mtime_ns < _REST_NS for _, mtime_ns, _ in now)
+        self._named_are = now
+        return (self._catalogue is not None and self._catalogue.look()) or is_other
 
 
 @contextmanager

@@ -171,6 +171,17 @@ class Stand:
             assert self._stack is not None
             return self._stack
 
+    def wake(self) -> Stack:
+        """Open the stack as a look at its files does, so that it is let go of later; return it.
+
+        Raises
+        ------
+        FastlegacyError
+            If it cannot be opened.
+        """
+        next(iter(self.slots.values())).found()
+        return self.open()
+
     def renew(self, changed_ns: int) -> None:
         """Make what is open anew, with the headers that hold now.
 
@@ -187,8 +198,7 @@ class Stand:
             if self._view is not None:
                 self._view = self._view.of(headed)
             self._stack = headed
-        for slot in self.slots.values():
-            slot.renew()
+        self._renew_slots(tell=False)
 
     def look(self) -> int:
         """Look for frames that were written since; return how many there are more. What is not open is not looked at.
