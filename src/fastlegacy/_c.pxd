@@ -57,6 +57,9 @@ cdef extern from "cache.h" nogil:
         size_t max_bytes
         uint64_t hits
         uint64_t misses
+        size_t ahead_bytes
+        uint64_t ahead_loads
+        uint64_t ahead_hits
     void fl_cache_init(fl_cache *, size_t)
     void fl_cache_free(fl_cache *)
     void fl_cache_set_max(fl_cache *, size_t)
@@ -340,6 +343,7 @@ cdef extern from "fuse_ops.h" nogil:
         fl_failure *failures
         int n_failures
         uint64_t lost
+        void *ahead
     ctypedef struct fl_owner:
         int64_t open
     ctypedef struct fl_handle:
@@ -363,6 +367,16 @@ cdef extern from "fuse_ops.h" nogil:
     void fl_fuse_fgetattr()
     ctypedef int (*fl_getattr_fn)(const char *, void *)
     ctypedef int (*fl_fgetattr_fn)(const char *, void *, void *)
+
+cdef extern from "ahead.h" nogil:
+    ctypedef struct fl_ahead:
+        pthread_mutex_t lock
+        int most
+        uint64_t frames
+    void fl_ahead_init(fl_ahead *, int)
+    void fl_ahead_seen(fl_ahead *, const fl_handle *, uint32_t, int64_t, int64_t)
+    int fl_ahead_wait(fl_ahead *, int)
+    int fl_ahead_stop(fl_ahead *)
 
 cdef extern from "fuse_loop.h" nogil:
     ctypedef void (*fl_process_fn)(void *, const char *, size_t, void *)

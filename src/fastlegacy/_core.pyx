@@ -70,6 +70,19 @@ cdef class Cache:
     def misses(self):
         return self.cache.misses
 
+    @property
+    def ahead_bytes(self):
+        """Bytes of what was loaded before anybody has asked for it, and nobody has up to now."""
+        return self.cache.ahead_bytes
+
+    @property
+    def ahead_loads(self):
+        return self.cache.ahead_loads
+
+    @property
+    def ahead_hits(self):
+        return self.cache.ahead_hits
+
 
 cdef class Files:
     """The files that are read, with a bound on how many are open at a time."""

@@ -239,7 +239,7 @@ cdef class Handles:
     cdef dict owners
     cdef object guard
     cdef Names names
-    cdef uint64_t swept
+    cdef uint64_t swept, prefetched_before
 
     def __cinit__(self):
         self.owners = {}
@@ -250,10 +250,55 @@ cdef class Handles:
         pthread_mutex_init(&self.mount.lock, NULL)
 
     def __dealloc__(self):
+        if self.mount != NULL:
+            self.end_prefetch()
         # after a lazy unmount libfuse's threads may be gone with handles still open: the counters must stay for them
         if self.mount != NULL and self.mount.counters.opened == <uint64_t>FL_ATOMIC_GET(&self.mount.counters.releases):
             pthread_mutex_destroy(&self.mount.lock)
             free(self.mount)
+
+    def prefetch(self, int threads):
+        """Let so many threads decode what readers in order will ask for next, until :meth:`end_prefetch`.
+
+        The loop says who has read what. What is decoded goes to the cache of the stack.
+        """
+        cdef fl_ahead *ahead
+        self.end_prefetch()
+        if threads <= 0:
+            return
+        ahead = <fl_ahead *>calloc(1, sizeof(fl_ahead))
+        if ahead == NULL:
+            raise MemoryError
+        fl_ahead_init(ahead, threads)
+        self.mount.ahead = ahead
+
+    def end_prefetch(self):
+        """Forget what is still to be decoded, and let the threads end. The loop has ended, or has not begun."""
+        cdef fl_ahead *ahead = <fl_ahead *>self.mount.ahead
+        cdef int ended
+        if ahead == NULL:
+            return
+        self.mount.ahead = NULL
+        with nogil:
+            ended = fl_ahead_stop(ahead)
+        self.prefetched_before += ahead.frames
+        if ended:  # else a disk hangs, and a thread will still look there
+            free(ahead)
+
+    def seen(self, uintptr_t handle, uint32_t thread, int64_t offset, int64_t size):
+        """Say that a thread of a program has read ``size`` bytes of an open virtual file, as the loop does."""
+        cdef fl_handle *h = <fl_handle *>handle
+        if self.mount.ahead != NULL and h.file != NULL:
+            with nogil:
+                fl_ahead_seen(<fl_ahead *>self.mount.ahead, h, thread, offset, size)
+
+    def wait_for_prefetch(self):
+        """Wait until all that was to be decoded is. False if that takes longer than 5 s."""
+        cdef int done = 1
+        if self.mount.ahead != NULL:
+            with nogil:
+                done = fl_ahead_wait(<fl_ahead *>self.mount.ahead, 0)
+        return bool(done)
 
     @property
     def read_address(self):
@@ -374,12 +419,15 @@ cdef class Handles:
     def statistics(self):
         """What was served so far: calls, bytes and seconds by operation."""
         cdef fl_counters *c = &self.mount.counters
+        cdef uint64_t prefetched = self.prefetched_before
+        if self.mount.ahead != NULL:
+            prefetched += <uint64_t>FL_ATOMIC_GET(&(<fl_ahead *>self.mount.ahead).frames)
         return {
             "reads": c.reads, "read_bytes": c.read_bytes, "read_seconds": c.read_ns * 1e-9,
             "real_reads": c.real_reads, "real_read_bytes": c.real_read_bytes,
             "writes": c.writes, "write_bytes": c.write_bytes, "write_seconds": c.write_ns * 1e-9,
             "flushes": c.flushes, "opened": c.opened, "releases": c.releases, "errors": c.errors,
-            "attributes": c.attributes, "attributes_seconds": c.attributes_ns * 1e-9,
+            "attributes": c.attributes, "attributes_seconds": c.attributes_ns * 1e-9, "prefetched": prefetched,
         }
 
     def take_errors(self):

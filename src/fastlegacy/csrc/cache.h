@@ -5,6 +5,9 @@
  * its bytes have been asked for: who reads a frame from end to end seldom comes back, and it is cheap to have again.
  * A chunk that several threads want is loaded by one of them while the others wait.
  *
+ * Chunks that are loaded before anybody asks for them take a part of the room at most, and go after some time if nobody
+ * has asked.
+ *
  * Buffers of chunks that went are kept for the next ones, a few: fresh memory costs a page fault for each 4 KiB.
  */
 #ifndef FL_CACHE_H
@@ -12,6 +15,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "bitshuffle.h"
 #include "status.h"
@@ -19,6 +23,8 @@
 #define FL_CACHE_SLOTS 4096
 #define FL_SPARE 8 /* buffers that are kept */
 #define FL_SPARE_BYTES 65536 /* smaller ones are not worth it */
+#define FL_AHEAD_PART 4 /* 1/4 of the room is for what nobody has asked for yet */
+#define FL_AHEAD_NS 5000000000 /* what nobody has asked for until then was loaded in vain */
 
 enum { FL_LOADING, FL_READY, FL_FAILED };
 
@@ -31,6 +37,8 @@ typedef struct fl_entry {
     size_t bytes;          /* what it costs: data and block places */
     uint64_t size, served; /* it may go when so many bytes were asked for; so many were */
     fl_blocks blocks;      /* used where the chunk is kept as stored */
+    size_t ahead;          /* bytes that count as loaded before anybody has asked; 0 as soon as somebody has */
+    uint64_t since_ns;     /* when that was */
     struct fl_entry *next;            /* in its slot */
     struct fl_entry *newer, *older;   /* by last use */
 } fl_entry;
@@ -46,9 +54,16 @@ typedef struct {
     fl_spare spare[FL_SPARE];
     fl_entry *slots[FL_CACHE_SLOTS];
     fl_entry *newest, *oldest;
-    size_t bytes, max_bytes;
-    uint64_t hits, misses;
+    size_t bytes, max_bytes, ahead_bytes;
+    uint64_t hits, misses, ahead_loads, ahead_hits;
 } fl_cache;
+
+static inline uint64_t fl_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 static void fl_cache_init(fl_cache *c, size_t max_bytes)
 {
@@ -132,6 +147,7 @@ static void fl_cache_drop(fl_cache *c, fl_entry *e)
     *p = e->next;
     fl_cache_unlink_use(c, e);
     c->bytes -= e->bytes;
+    c->ahead_bytes -= e->ahead;
     fl_blocks_close(&e->blocks);
     fl_cache_keep(c, e->data, e->room);
     free(e);
@@ -184,46 +200,104 @@ static void fl_cache_free(fl_cache *c)
     pthread_mutex_destroy(&c->lock);
 }
 
+/* The entry of a chunk, or NULL. The lock is held. */
+static fl_entry *fl_cache_find(fl_cache *c, uint64_t owner, uint64_t chunk)
+{
+    fl_entry *e = *fl_cache_slot(c, owner, chunk);
+    while (e && (e->owner != owner || e->chunk != chunk))
+        e = e->next;
+    return e;
+}
+
+/* A new entry that its maker has to load, or NULL without memory. The lock is held. */
+static fl_entry *fl_cache_make(fl_cache *c, uint64_t owner, uint64_t chunk)
+{
+    fl_entry *e = calloc(1, sizeof *e), **slot = fl_cache_slot(c, owner, chunk);
+    if (!e)
+        return NULL;
+    e->owner = owner;
+    e->chunk = chunk;
+    e->state = FL_LOADING;
+    e->users = 1;
+    e->next = *slot;
+    *slot = e;
+    fl_cache_link_newest(c, e);
+    return e;
+}
+
 /* The entry of a chunk, held for the caller until fl_cache_release. `*mine` is set to 1 where the caller has to load
  * it and then call fl_cache_loaded. Without `make`, NULL where the chunk is not there; NULL also without memory. */
 static fl_entry *fl_cache_get(fl_cache *c, uint64_t owner, uint64_t chunk, int make, int *mine)
 {
+    fl_entry *e;
     *mine = 0;
     pthread_mutex_lock(&c->lock);
     for (;;) {
-        fl_entry *e = *fl_cache_slot(c, owner, chunk);
-        while (e && (e->owner != owner || e->chunk != chunk))
-            e = e->next;
+        e = fl_cache_find(c, owner, chunk);
         if (!e) {
-            if (make && (e = calloc(1, sizeof *e))) {
-                fl_entry **slot = fl_cache_slot(c, owner, chunk);
-                e->owner = owner;
-                e->chunk = chunk;
-                e->state = FL_LOADING;
-                e->users = 1;
-                e->next = *slot;
-                *slot = e;
-                fl_cache_link_newest(c, e);
-                c->misses++;
-                *mine = 1;
-            }
-            pthread_mutex_unlock(&c->lock);
-            return e;
+            e = make ? fl_cache_make(c, owner, chunk) : NULL;
+            c->misses += make && e;
+            *mine = e != NULL;
+            break;
         }
         if (e->state == FL_READY) {
             e->users++;
             c->hits++;
+            c->ahead_hits += e->ahead != 0;
+            c->ahead_bytes -= e->ahead;
+            e->ahead = 0;
             fl_cache_unlink_use(c, e);
             fl_cache_link_newest(c, e);
-            pthread_mutex_unlock(&c->lock);
-            return e;
+            break;
         }
         if (!make && e->state == FL_LOADING) {
-            pthread_mutex_unlock(&c->lock);
-            return NULL;
+            e = NULL;
+            break;
         }
         pthread_cond_wait(&c->loaded, &c->lock); /* a failed one goes away, and the next of us tries again */
     }
+    pthread_mutex_unlock(&c->lock);
+    return e;
+}
+
+/* 1 if a chunk is there, or is being loaded. */
+static int fl_cache_has(fl_cache *c, uint64_t owner, uint64_t chunk)
+{
+    pthread_mutex_lock(&c->lock);
+    int found = fl_cache_find(c, owner, chunk) != NULL;
+    pthread_mutex_unlock(&c->lock);
+    return found;
+}
+
+/* Let go of what was loaded in vain. The lock is held. */
+static void fl_cache_drop_vain(fl_cache *c, uint64_t now_ns)
+{
+    for (fl_entry *e = c->oldest, *newer; e; e = newer) {
+        newer = e->newer;
+        if (e->ahead && e->users == 0 && e->state == FL_READY && now_ns - e->since_ns > FL_AHEAD_NS)
+            fl_cache_drop(c, e);
+    }
+}
+
+/* An entry to load before anybody asks for it, about `bytes` large; then fl_cache_loaded and fl_cache_release, as
+ * ever. NULL where it is there already, or there is no room for what nobody has asked for. */
+static fl_entry *fl_cache_get_ahead(fl_cache *c, uint64_t owner, uint64_t chunk, size_t bytes)
+{
+    fl_entry *e = NULL;
+    pthread_mutex_lock(&c->lock);
+    size_t most = c->max_bytes / FL_AHEAD_PART;
+    if (c->ahead_bytes + bytes > most)
+        fl_cache_drop_vain(c, fl_now_ns());
+    if (c->ahead_bytes + bytes <= most && !fl_cache_find(c, owner, chunk))
+        e = fl_cache_make(c, owner, chunk);
+    if (e) {
+        e->ahead = bytes;
+        e->since_ns = fl_now_ns();
+        c->ahead_bytes += bytes;
+        c->ahead_loads++;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return e;
 }
 
 /* The caller has taken `served` bytes from the entry and needs it no longer. */
@@ -249,6 +323,10 @@ static void fl_cache_loaded(fl_cache *c, fl_entry *e, int ok)
     pthread_mutex_lock(&c->lock);
     e->state = ok ? FL_READY : FL_FAILED;
     c->bytes += e->bytes;
+    if (e->ahead) { /* until now it was a guess */
+        c->ahead_bytes += e->bytes - e->ahead;
+        e->ahead = e->bytes;
+    }
     if (ok)
         fl_cache_shrink(c, c->max_bytes);
     pthread_cond_broadcast(&c->loaded);

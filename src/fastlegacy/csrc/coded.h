@@ -124,6 +124,18 @@ static void fl_measure_rows(const fl_coder *c, const int32_t *rows, int64_t ny, 
     }
 }
 
+/* How large a frame is that is in the cache (OUT); 0 if it is not there. */
+static int fl_coded_size(const fl_coder *c, int64_t frame, int64_t *size)
+{
+    int mine;
+    fl_entry *entry = fl_cache_get(c->form.view->cache, c->form.id + 1, (uint64_t)frame, 0, &mine);
+    if (!entry)
+        return 0;
+    *size = (int64_t)entry->size;
+    fl_cache_release(c->form.view->cache, entry, 0);
+    return 1;
+}
+
 /* How large a frame becomes (OUT). */
 static int fl_measure(const fl_coder *c, int64_t frame, fl_measured *m, fl_error *e)
 {
@@ -131,6 +143,8 @@ static int fl_measure(const fl_coder *c, int64_t frame, fl_measured *m, fl_error
     int64_t step = 2 * FL_ROWS_BYTES / (f->nx * (int64_t)sizeof(int32_t)); /* twice: stored pixels are seldom so large */
     int near = fl_is_near(f);
     memset(m, 0, sizeof *m);
+    if (c->codec != FL_BRUKER && fl_coded_size(c, frame, &m->size))
+        return FL_OK;
     if (fl_is_counted_as_stored(c))
         return fl_measure_stored(c, frame, m, e);
     step = f->view->transpose || step > f->ny ? f->ny : step < 1 ? 1 : step;
@@ -271,6 +285,24 @@ static int fl_coded_read(const fl_coder *c, int64_t frame, int64_t size, int64_t
     /* what lies before the part that the frame was encoded for has been read as its beginning */
     fl_cache_release(cache, entry, (size_t)(counted && mine ? counted + from : counted));
     return rc;
+}
+
+/* Encode a frame before anybody asks for it. 1 if there was something to do. */
+static int fl_coded_ahead(const fl_coder *c, int64_t frame)
+{
+    fl_cache *cache = c->form.view->cache;
+    fl_measured m;
+    fl_error e;
+    fl_error_clear(&e);
+    if (fl_cache_has(cache, c->form.id + 1, (uint64_t)frame) || fl_measure(c, frame, &m, &e))
+        return 0;
+    fl_entry *entry = fl_cache_get_ahead(cache, c->form.id + 1, (uint64_t)frame, (size_t)m.size);
+    if (!entry)
+        return 0;
+    int ok = fl_coded_load(c, frame, m.size, entry, &e) == FL_OK;
+    fl_cache_loaded(cache, entry, ok);
+    fl_cache_release(cache, entry, 0);
+    return ok;
 }
 
 #endif

@@ -106,6 +106,25 @@ static int fl_chunk_load(fl_dataset *d, int64_t chunk, int by_blocks, fl_entry *
     return rc;
 }
 
+/* Load a chunk before anybody asks for it; what is wrong with it is told to who does. 1 if it was loaded. */
+static int fl_chunk_ahead(fl_dataset *d, int64_t chunk)
+{
+    if (d->kind != FL_CHUNKED || chunk < 0 || chunk >= d->n_chunks || d->addresses[chunk] == FL_NOWHERE ||
+        fl_pipeline_is_plain(&d->pipeline, d->masks[chunk]))
+        return 0;
+    int by_blocks = fl_pipeline_is_blocks(&d->pipeline, d->masks[chunk]);
+    size_t kept = by_blocks ? d->sizes[chunk] : d->chunk_bytes;
+    fl_entry *entry = fl_cache_get_ahead(d->cache, d->id, (uint64_t)chunk, kept);
+    if (!entry)
+        return 0;
+    fl_error e;
+    fl_error_clear(&e);
+    int ok = fl_chunk_load(d, chunk, by_blocks, entry, &e) == FL_OK;
+    fl_cache_loaded(d->cache, entry, ok);
+    fl_cache_release(d->cache, entry, 0);
+    return ok;
+}
+
 #define FL_START 65536 /* bytes; who reads so little from the beginning on of a chunk has often read enough */
 
 /* The first bytes of a chunk of blocks (OUT: `to` bytes): no more is read than they may need, and nothing is kept.

@@ -16,7 +16,7 @@
 #include <signal.h>
 #include <sys/uio.h>
 
-#include "fuse_ops.h"
+#include "ahead.h"
 
 /* What the kernel sends and takes: <linux/fuse.h>, which has been the same for these since version 7.9. */
 struct fl_in_header {
@@ -129,6 +129,9 @@ static int fl_loop_read(fl_loop *l, const struct fl_in_header *in, size_t size, 
     }
     struct fl_fuse_file_info fi = {.fh = r->fh};
     int n = fl_fuse_read(NULL, (char *)reply->data, r->size, (off_t)r->offset, &fi);
+    const fl_handle *h = (const fl_handle *)(uintptr_t)r->fh; /* as soon as the answer is out, it may be gone */
+    if (n > 0 && h->file && h->mount->ahead)
+        fl_ahead_seen(h->mount->ahead, h, in->pid, (int64_t)r->offset, n);
     struct fl_out_header out = {(uint32_t)sizeof out + (uint32_t)(n > 0 ? n : 0), n < 0 ? n : 0, in->unique};
     struct iovec parts[2] = {{&out, sizeof out}, {reply->data, (size_t)(n > 0 ? n : 0)}};
     /* ENOENT: nobody waits for the answer any more. Other errors come again with the next request */

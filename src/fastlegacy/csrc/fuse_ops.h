@@ -58,6 +58,7 @@ typedef struct {
     uint64_t lost;
     struct fl_handle *open[FL_CHAINS]; /* open virtual files by their names */
     uint64_t last_number;
+    void *ahead; /* an fl_ahead, or NULL; set before the first request and after the last */
 } fl_mount;
 
 typedef struct fl_handle {
@@ -72,13 +73,6 @@ typedef struct fl_handle {
 } fl_handle;
 
 #define FL_COUNT(field, n) __atomic_fetch_add(&h->mount->counters.field, (uint64_t)(n), __ATOMIC_RELAXED)
-
-static inline uint64_t fl_now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static void fl_mount_note(fl_handle *h, int64_t at, size_t size, const fl_error *e)
 {

@@ -56,12 +56,8 @@ static int fl_read_stored(const fl_view *v, int64_t frame, int64_t from, int64_t
 /* The name of the uppermost dataset that a frame is made of, or that of the first one behind the stack. */
 static const char *fl_frame_name(const fl_stack *s, int64_t frame)
 {
-    int64_t place[FL_MAX_AXES] = {0}, index[FL_MAX_DIMS], begin, end;
-    for (int k = s->n_axes - 3; k >= 0; k--) {
-        place[k] = frame % s->shape[k];
-        frame /= s->shape[k];
-    }
-    fl_members_at(s, place[0], &begin, &end);
+    int64_t place[FL_MAX_AXES], index[FL_MAX_DIMS], begin, end;
+    fl_frame_place(s, frame, place, &begin, &end);
     while (end-- > begin) {
         const fl_part *p = &s->parts[s->members[end]];
         if (p->dataset && fl_part_has(s, p, place, index))
@@ -196,6 +192,14 @@ static int fl_image_turned(const fl_form *f, int64_t frame, uint8_t *out, fl_err
     return rc;
 }
 
+static int fl_image_load(const fl_form *f, int64_t frame, size_t size, fl_entry *entry, fl_error *e)
+{
+    entry->size = size;
+    entry->data = fl_cache_buffer(f->view->cache, size, &entry->room);
+    entry->bytes = entry->data ? entry->room : 0;
+    return entry->data ? fl_image_turned(f, frame, entry->data, e) : fl_fail(e, FL_NOMEM, "");
+}
+
 /* The entry of the transposed image, held for the caller until fl_cache_release; NULL with an error. */
 static fl_entry *fl_image_entry(const fl_form *f, int64_t frame, fl_error *e)
 {
@@ -209,10 +213,7 @@ static fl_entry *fl_image_entry(const fl_form *f, int64_t frame, fl_error *e)
     }
     if (!mine)
         return entry;
-    entry->size = size;
-    entry->data = fl_cache_buffer(v->cache, size, &entry->room);
-    entry->bytes = entry->data ? entry->room : 0;
-    rc = entry->data ? fl_image_turned(f, frame, entry->data, e) : fl_fail(e, FL_NOMEM, "");
+    rc = fl_image_load(f, frame, size, entry, e);
     fl_cache_loaded(v->cache, entry, rc == FL_OK);
     if (rc == FL_OK)
         return entry;
@@ -319,6 +320,30 @@ static int fl_form_read(const fl_form *f, int64_t from, int64_t to, uint8_t *out
         from = stop;
     }
     return FL_OK;
+}
+
+/* Load what pixels [from, to) of a frame in the file need, before anybody asks for it. 1 if there was any to load. */
+static int fl_form_ahead(const fl_form *f, int64_t frame, int64_t from, int64_t to)
+{
+    const fl_view *v = f->view;
+    int64_t y0 = from / f->nx - f->y, y1 = (to - 1) / f->nx + 1 - f->y, row = v->side * v->stack->nx;
+    y0 = y0 < 0 ? 0 : y0;
+    y1 = y1 > v->ny ? v->ny : y1;
+    if (from >= to || y0 >= y1)
+        return 0;
+    if (!v->transpose)
+        return v->flip_ud ? fl_frame_ahead(v->stack, frame, (v->ny - y1) * row, (v->ny - y0) * row)
+                          : fl_frame_ahead(v->stack, frame, y0 * row, y1 * row);
+    size_t size = (size_t)(v->ny * v->nx) * fl_form_size(f);
+    fl_entry *entry = fl_cache_get_ahead(v->cache, f->id, (uint64_t)frame, size);
+    if (!entry)
+        return 0;
+    fl_error e;
+    fl_error_clear(&e);
+    int ok = fl_image_load(f, frame, size, entry, &e) == FL_OK;
+    fl_cache_loaded(v->cache, entry, ok);
+    fl_cache_release(v->cache, entry, 0);
+    return ok;
 }
 
 #endif

@@ -84,18 +84,24 @@ static int fl_pixels_read(const fl_stack *s, const fl_piece *p, int64_t from, in
     return rc;
 }
 
+/* The last piece that starts at or before a byte. */
+static int fl_piece_at(const fl_vfile *v, int64_t at)
+{
+    int lo = 0, hi = v->n_pieces;
+    while (hi - lo > 1) {
+        int mid = (lo + hi) / 2;
+        if (v->pieces[mid].start <= at) lo = mid; else hi = mid;
+    }
+    return lo;
+}
+
 /* Up to `size` bytes from `at` on (OUT). Returns how many (0 at the end), or a negative status. */
 static int64_t fl_vfile_read(const fl_vfile *v, uint8_t *out, size_t size, int64_t at, fl_error *e)
 {
     if (at < 0 || at >= v->size)
         return 0;
     int64_t end = (uint64_t)(v->size - at) < size ? v->size : at + (int64_t)size, from = at;
-    int lo = 0, hi = v->n_pieces;
-    while (hi - lo > 1) { /* the last piece that starts at or before `from` */
-        int mid = (lo + hi) / 2;
-        if (v->pieces[mid].start <= from) lo = mid; else hi = mid;
-    }
-    for (int i = lo; i < v->n_pieces && from < end; i++) {
+    for (int i = fl_piece_at(v, from); i < v->n_pieces && from < end; i++) {
         const fl_piece *p = &v->pieces[i];
         int64_t a = from - p->start, b = (end < p->start + p->size ? end : p->start + p->size) - p->start;
         int rc = FL_OK;
@@ -115,6 +121,65 @@ static int64_t fl_vfile_read(const fl_vfile *v, uint8_t *out, size_t size, int64
         from += b - a;
     }
     return from - at;
+}
+
+/* Bytes of one frame in a piece of pixels. */
+static int64_t fl_piece_frame_bytes(const fl_stack *s, const fl_piece *p)
+{
+    if (p->kind == FL_CODED)
+        return p->size;
+    if (p->kind == FL_PIXELS)
+        return s->ny * s->nx * (int64_t)s->itemsize;
+    return p->coder->form.ny * p->coder->form.nx * (int64_t)fl_form_size(&p->coder->form);
+}
+
+/* Load what bytes [from, to) of a piece need before anybody asks for them, `shift` frames further on in the stack.
+ * Returns how many frames there was something to load of. */
+static int64_t fl_piece_ahead(const fl_stack *s, const fl_piece *p, int64_t shift, int64_t from, int64_t to)
+{
+    if (p->kind != FL_PIXELS && p->kind != FL_FORMED && p->kind != FL_CODED)
+        return 0;
+    int64_t loads = 0, bytes = fl_piece_frame_bytes(s, p);
+    int64_t z = (int64_t)(p->kind == FL_FORMED ? fl_form_size(&p->coder->form) : s->itemsize);
+    for (int64_t k = from / bytes; k * bytes < to; k++) {
+        int64_t frame = p->first_frame + shift + k, a = from - k * bytes, b = to - k * bytes;
+        if (frame < 0 || frame >= s->frames)
+            continue;
+        a = a < 0 ? 0 : a / z;
+        b = (b > bytes ? bytes : b + z - 1) / z;
+        loads += p->kind == FL_CODED    ? fl_coded_ahead(p->coder, frame)
+                 : p->kind == FL_FORMED ? fl_form_ahead(&p->coder->form, frame, a, b)
+                                        : fl_frame_ahead(s, frame, a, b);
+    }
+    return loads;
+}
+
+/* The piece with the pixels of a file that holds one frame and no more, or NULL. */
+static const fl_piece *fl_vfile_frame(const fl_vfile *v)
+{
+    const fl_piece *found = NULL;
+    for (int i = 0; i < v->n_pieces; i++) {
+        const fl_piece *p = &v->pieces[i];
+        if (p->kind != FL_PIXELS && p->kind != FL_FORMED && p->kind != FL_CODED)
+            continue;
+        if (found || p->size != fl_piece_frame_bytes(v->stack, p))
+            return NULL;
+        found = p;
+    }
+    return found;
+}
+
+/* The same of bytes [from, to) of a file; with a shift, of the file that is made in the same way of other frames. */
+static int64_t fl_vfile_ahead(const fl_vfile *v, int64_t shift, int64_t from, int64_t to)
+{
+    int64_t loads = 0;
+    for (int i = fl_piece_at(v, from); i < v->n_pieces && v->pieces[i].start < to; i++) {
+        const fl_piece *p = &v->pieces[i];
+        int64_t a = from > p->start ? from - p->start : 0, b = to - p->start < p->size ? to - p->start : p->size;
+        if (a < b)
+            loads += fl_piece_ahead(v->stack, p, shift, a, b);
+    }
+    return loads;
 }
 
 #endif

@@ -226,15 +226,14 @@ static void fl_part_fill(const fl_stack *s, const fl_part *p, const uint8_t *fil
     }
 }
 
-/* What a part shows of the pixels [from, to) of a frame. `index`: the dataset's index, leading axes filled in. */
-static int fl_part_read(const fl_stack *s, const fl_part *p, const int64_t *index, int64_t from, int64_t to,
-                        uint8_t *out, fl_error *e)
+typedef int (*fl_tile_fn)(const fl_stack *, const fl_tile *, int64_t from, int64_t to, uint8_t *out, fl_error *);
+
+/* Go over the tiles of a part that have something of the pixels [from, to) of a frame. `index`: the dataset's index,
+ * leading axes filled in. */
+static int fl_part_tiles(const fl_stack *s, const fl_part *p, const int64_t *index, int64_t from, int64_t to,
+                         fl_tile_fn visit, uint8_t *out, fl_error *e)
 {
     fl_dataset *d = p->dataset;
-    if (!d) {
-        fl_part_fill(s, p, p->fill, from, to, out);
-        return FL_OK;
-    }
     int rc = fl_dataset_ready(d, e);
     if (rc) {
         e->name = d->name;
@@ -260,12 +259,22 @@ static int fl_part_read(const fl_stack *s, const fl_part *p, const int64_t *inde
             if (ax->src_axis >= 0)
                 here[ax->src_axis] = ax->src_start + ax->src_step * x;
             fl_locate(d, here, &t.chunk, &t.element);
-            rc = fl_tile_read(s, &t, from, to, out, e);
+            rc = visit(s, &t, from, to, out, e);
             x = x1;
         }
         y = y1;
     }
     return rc;
+}
+
+/* What a part shows of the pixels [from, to) of a frame. */
+static int fl_part_read(const fl_stack *s, const fl_part *p, const int64_t *index, int64_t from, int64_t to,
+                        uint8_t *out, fl_error *e)
+{
+    if (p->dataset)
+        return fl_part_tiles(s, p, index, from, to, fl_tile_read, out, e);
+    fl_part_fill(s, p, p->fill, from, to, out);
+    return FL_OK;
 }
 
 /* 1 if the frame at `place` (along the leading axes) belongs to the part; OUT: the dataset's index. */
@@ -298,17 +307,24 @@ static void fl_members_at(const fl_stack *s, int64_t place, int64_t *begin, int6
     *end = s->first[lo + 1];
 }
 
+/* Where a frame is along the leading axes (OUT), and the range of `members` that may belong to it. */
+static void fl_frame_place(const fl_stack *s, int64_t frame, int64_t *place, int64_t *begin, int64_t *end)
+{
+    memset(place, 0, FL_MAX_AXES * sizeof *place);
+    for (int k = s->n_axes - 3; k >= 0; k--) {
+        place[k] = frame % s->shape[k];
+        frame /= s->shape[k];
+    }
+    /* with no leading axis there is one frame, and all parts belong to it */
+    fl_members_at(s, s->n_axes > 2 ? place[0] : 0, begin, end);
+}
+
 /* Pixels [from, to) of one frame (OUT: (to - from) * itemsize bytes). */
 static int fl_frame_read(const fl_stack *s, int64_t frame, int64_t from, int64_t to, uint8_t *out, fl_error *e)
 {
-    int64_t place[FL_MAX_AXES] = {0}, index[FL_MAX_DIMS], rest = frame, begin, end;
+    int64_t place[FL_MAX_AXES], index[FL_MAX_DIMS], begin, end;
     int covered = 0;
-    for (int k = s->n_axes - 3; k >= 0; k--) {
-        place[k] = rest % s->shape[k];
-        rest /= s->shape[k];
-    }
-    /* with no leading axis there is one frame, and all parts belong to it */
-    fl_members_at(s, s->n_axes > 2 ? place[0] : 0, &begin, &end);
+    fl_frame_place(s, frame, place, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         const fl_part *p = &s->parts[s->members[i]];
         if (fl_part_has(s, p, place, index) &&
@@ -326,6 +342,29 @@ static int fl_frame_read(const fl_stack *s, int64_t frame, int64_t from, int64_t
     if (rc)
         e->frame = frame;
     return rc;
+}
+
+static int fl_tile_ahead(const fl_stack *s, const fl_tile *t, int64_t from, int64_t to, uint8_t *loads, fl_error *e)
+{
+    (void)s, (void)from, (void)to, (void)e;
+    *loads = (uint8_t)(fl_chunk_ahead(t->part->dataset, t->chunk) | *loads);
+    return FL_OK;
+}
+
+/* Load the chunks that pixels [from, to) of a frame need before anybody asks for them. 1 if there was any to load. */
+static int fl_frame_ahead(const fl_stack *s, int64_t frame, int64_t from, int64_t to)
+{
+    int64_t place[FL_MAX_AXES], index[FL_MAX_DIMS], begin, end;
+    uint8_t loads = 0;
+    fl_frame_place(s, frame, place, &begin, &end);
+    for (int64_t i = begin; i < end && from < to; i++) {
+        const fl_part *p = &s->parts[s->members[i]];
+        fl_error e;
+        fl_error_clear(&e);
+        if (p->dataset && fl_part_has(s, p, place, index))
+            fl_part_tiles(s, p, index, from, to, fl_tile_ahead, &loads, &e); /* who reads the frame is told what fails */
+    }
+    return loads;
 }
 
 /* Pixels [from, to) counted through all frames of the stack. */

@@ -45,9 +45,10 @@ def test_summary_and_report() -> None:
     lines = report(found).split("\n")
     assert lines[1].split() == ["read", "4", "2.0000", "500000.0", "6.00", "3"]
     assert lines[-1] == "served for 12.5 s, 1 read failed"
+    assert report(found | {"prefetched": 7}).endswith("12.5 s, 7 frames decoded ahead, 1 read failed")
 
 
 def test_a_mount_that_nobody_used() -> None:
     found = summary(Counters(), _serve.Handles().statistics(), 1.0)
-    assert found == {"seconds": 1.0, "errors": 0, "operations": {}}
+    assert found == {"seconds": 1.0, "errors": 0, "prefetched": 0, "operations": {}}
     assert "0 reads failed" in report(found)

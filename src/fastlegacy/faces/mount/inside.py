@@ -90,6 +90,12 @@ def metrics(about: About, statistics: Statistics) -> bytes:
         *_metric("info", "gauge", "What is mounted, and where.", [(labels, 1)]),
         *_metric("start_time_seconds", "gauge", "When it was mounted, since 1970.", [({}, about.began)]),
         *_metric("uptime_seconds", "gauge", "How long it has been mounted.", [({}, figures.seconds)]),
+        *_metric(
+            "prefetched_frames_total",
+            "counter",
+            "Frames of which something was decoded before anybody asked.",
+            [({}, statistics.get("prefetched", 0))],
+        ),
         *_metric("read_errors_total", "counter", "Reads that failed.", [({}, figures.errors)]),
     ]
     for name, key, text in (

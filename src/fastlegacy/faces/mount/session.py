@@ -36,6 +36,7 @@ from fastlegacy.faces.shown import Shown
 from fastlegacy.index.folder import Folder
 
 if TYPE_CHECKING:
+    from fastlegacy._serve import Handles
     from fastlegacy.index.tree import Tree
 
 __all__ = ["mount"]
@@ -51,6 +52,7 @@ def mount(
     rename: bool = False,
     allow_other: bool = False,
     options: str | Iterable[str] | None = (),
+    prefetch: int | None = None,
     settings: Mapping[str, Any] | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
@@ -71,6 +73,9 @@ def mount(
         Let other users look in (who is not root needs ``user_allow_other`` in /etc/fuse.conf for it).
     options : str or iterable of str
         More mount options, ``"name"`` or ``"name=value"``.
+    prefetch : int, optional
+        Threads that decode what a program that reads in order will ask for next; 0: none. By default one less than
+        there are cores, but one at least. What they decode counts as part of the cache.
     settings : mapping, optional
         What was chosen, by name: it is shown in the file ``.fastlegacy/settings``.
     on_ready : callable, optional
@@ -117,7 +122,8 @@ def mount(
             checks: dict[str, Any] = {"kernel_checks": kernel_checks, "umask": umask, "kept_s": kept_s}
             about = About(places.folder, shown.label, {"folder": places.folder, **(settings or {})}, log)
             served.append(_Server(high, shown, about, dirfd, signals, **checks))
-            return served[0].serve(texts, on_ready)
+            with _prefetching(served[0].handles, prefetch):
+                return served[0].serve(texts, on_ready)
     except MountError:
         remove_made(made)
         raise
@@ -144,7 +150,7 @@ class _Server:
         self._signals = signals
         self._folder = about.folder
         self._shown = shown
-        self._handles = Handles()
+        self.handles = Handles()
         self._ready = threading.Event()
         self._errors: _refuse.StandardError | None = None
         self._start = time.monotonic()
@@ -153,10 +159,10 @@ class _Server:
         real = RealFolder(dirfd, give_away=os.geteuid() == 0)
         overlay = Overlay(real, virtual, new_file_mode=0o666 & ~umask)
         names = NativeNames(virtual, dirfd)
-        self._handles.serve(names.names)
+        self.handles.serve(names.names)
         self._operations = Operations(
             overlay,
-            self._handles,
+            self.handles,
             high.fuse_get_context,
             kernel_checks=kernel_checks,
             on_init=self._on_init,
@@ -179,7 +185,7 @@ class _Server:
                 on_ready()
             self._fetch_chunk_maps()
 
-        with Watch(self._folder, self._handles, self._ready, ready, self._shown.poll):
+        with Watch(self._folder, self.handles, self._ready, ready, self._shown.poll):
             try:
                 self._run(options)
             except MountError:
@@ -191,7 +197,7 @@ class _Server:
 
     def statistics(self) -> dict[str, Any]:
         """What was served up to now."""
-        return summary(self._operations.counters, self._handles.statistics(), time.monotonic() - self._start)
+        return summary(self._operations.counters, self.handles.statistics(), time.monotonic() - self._start)
 
     def _fetch_chunk_maps(self) -> None:
         """Look up where all chunks are while nobody waits for it, rather than when a file is opened first."""
@@ -217,6 +223,16 @@ class _Server:
             raise MountError(f"{self._folder} cannot be mounted: {why}", hint=hint) from error
         finally:
             self._errors.restore(replay=True)
+
+
+@contextmanager
+def _prefetching(handles: Handles, threads: int | None) -> Iterator[None]:
+    """Let some threads read ahead of who reads in order."""
+    handles.prefetch(max(1, len(os.sched_getaffinity(0)) - 1) if threads is None else threads)
+    try:
+        yield
+    finally:
+        handles.end_prefetch()
 
 
 @contextmanager

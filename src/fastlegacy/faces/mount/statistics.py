@@ -47,7 +47,8 @@ def summary(counters: Counters, native: Mapping[str, int | float], served_s: flo
     Returns
     -------
     dict
-        ``seconds``; ``errors``, the reads that failed; and ``operations``, the longest first: for each of them
+        ``seconds``; ``errors``, the reads that failed; ``prefetched``, the frames of which something was decoded before
+        anybody asked; and ``operations``, the longest first: for each of them
         ``calls`` and ``seconds``, and where bytes are moved also ``bytes`` and ``megabytes_per_second`` (10**6 bytes
         by the seconds spent in the calls). Of ``getattr`` also ``python_calls``, those that C could not answer.
     """
@@ -67,7 +68,12 @@ def summary(counters: Counters, native: Mapping[str, int | float], served_s: flo
     }
     used = [item for item in operations.items() if item[1]["calls"]]
     by_time = dict(sorted(used, key=lambda item: -item[1]["seconds"]))
-    return {"seconds": served_s, "errors": int(native["errors"]), "operations": by_time}
+    return {
+        "seconds": served_s,
+        "errors": int(native["errors"]),
+        "prefetched": int(native["prefetched"]),
+        "operations": by_time,
+    }
 
 
 def _with_bytes(calls: int | float, seconds: float, size: int | float) -> dict[str, int | float]:
@@ -84,5 +90,6 @@ def report(statistics: Mapping[str, Any]) -> str:
             line += f"{row['bytes'] * 1e-6:>11.2f}{row['megabytes_per_second']:>9.0f}"
         lines.append(line)
     errors = statistics["errors"]
-    lines.append(f"served for {statistics['seconds']:.1f} s, {errors} read{'' if errors == 1 else 's'} failed")
+    ahead = f", {statistics['prefetched']} frames decoded ahead" if statistics.get("prefetched") else ""
+    lines.append(f"served for {statistics['seconds']:.1f} s{ahead}, {errors} read{'' if errors == 1 else 's'} failed")
     return "\n".join(lines)
