@@ -80,6 +80,11 @@ cdef extern from "filters.h" nogil:
         FL_STAGE_PLUGIN
     ctypedef struct pthread_mutex_t:
         pass
+    ctypedef struct pthread_cond_t:
+        pass
+    int pthread_cond_init(pthread_cond_t *, void *)
+    int pthread_cond_destroy(pthread_cond_t *)
+    int pthread_cond_broadcast(pthread_cond_t *)
     int pthread_mutex_init(pthread_mutex_t *, void *)
     int pthread_mutex_destroy(pthread_mutex_t *)
     int pthread_mutex_lock(pthread_mutex_t *)
@@ -330,7 +335,7 @@ cdef extern from "fuse_ops.h" nogil:
         FL_ERRORS
     ctypedef struct fl_counters:
         uint64_t reads, read_bytes, read_ns, real_reads, real_read_bytes, writes, write_bytes, write_ns
-        uint64_t flushes, releases, opened, errors, attributes, attributes_ns
+        uint64_t flushes, releases, opened, errors, attributes, attributes_ns, opens, opens_ns
     ctypedef struct fl_failure:
         char *name
         int64_t at
@@ -343,9 +348,19 @@ cdef extern from "fuse_ops.h" nogil:
         fl_failure *failures
         int n_failures
         uint64_t lost
+        char *asked
+        int over
+        pthread_cond_t news
         void *ahead
     ctypedef struct fl_owner:
         int64_t open
+    ctypedef struct fl_prepared:
+        char *name
+        fl_vfile *file
+        fl_owner *owner
+        uint64_t version
+        int64_t epoch
+        int asks
     ctypedef struct fl_handle:
         fl_mount *mount
         fl_vfile *file
@@ -359,14 +374,21 @@ cdef extern from "fuse_ops.h" nogil:
     void fl_handle_free(fl_handle *)
     int fl_retire(fl_mount *, const char *, uint64_t, int64_t, const fl_vfile *, int *)
     int fl_is_settled(fl_mount *, const char *, uint64_t)
+    fl_prepared *fl_prepared_find(fl_mount *, const char *)
+    void fl_prepared_enter(fl_mount *, fl_prepared)
+    void fl_prepared_forget(fl_mount *, const char *, int64_t, int)
+    void fl_ask(fl_mount *, const char *)
+    char *fl_wait_asked(fl_mount *)
     void fl_fuse_read()
     void fl_fuse_write()
     void fl_fuse_flush()
     void fl_fuse_release()
     void fl_fuse_getattr()
     void fl_fuse_fgetattr()
+    void fl_fuse_open()
     ctypedef int (*fl_getattr_fn)(const char *, void *)
     ctypedef int (*fl_fgetattr_fn)(const char *, void *, void *)
+    ctypedef int (*fl_open_fn)(const char *, void *)
 
 cdef extern from "ahead.h" nogil:
     ctypedef struct fl_ahead:

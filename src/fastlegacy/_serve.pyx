@@ -11,7 +11,7 @@ from threading import Lock
 
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, strdup
+from libc.string cimport memcpy, memset, strdup
 
 from fastlegacy._c cimport *
 from fastlegacy._codec cimport exception
@@ -45,14 +45,15 @@ cdef extern from "fuse_ops.h":
         fl_served.names = names;
         fl_served.mount = mount;
     }
-    static void fl_fall_back(void *getattr, void *fgetattr)
+    static void fl_fall_back(void *getattr, void *fgetattr, void *open)
     {
         fl_served.getattr = (fl_getattr_fn)getattr;
         fl_served.fgetattr = (fl_fgetattr_fn)fgetattr;
+        fl_served.open = (fl_open_fn)open;
     }
     """
     void fl_serve(fl_mount *, fl_names *)
-    void fl_fall_back(void *, void *)
+    void fl_fall_back(void *, void *, void *)
 
 fl_crc_prepare()
 
@@ -239,7 +240,7 @@ cdef class Handles:
     cdef dict owners
     cdef object guard
     cdef Names names
-    cdef uint64_t swept, prefetched_before
+    cdef uint64_t prefetched_before
 
     def __cinit__(self):
         self.owners = {}
@@ -248,13 +249,18 @@ cdef class Handles:
         if self.mount == NULL:
             raise MemoryError
         pthread_mutex_init(&self.mount.lock, NULL)
+        pthread_cond_init(&self.mount.news, NULL)
 
     def __dealloc__(self):
         if self.mount != NULL:
             self.end_prefetch()
+            self.unprepare()
+            free(self.mount.asked)
+            self.mount.asked = NULL
         # after a lazy unmount libfuse's threads may be gone with handles still open: the counters must stay for them
         if self.mount != NULL and self.mount.counters.opened == <uint64_t>FL_ATOMIC_GET(&self.mount.counters.releases):
             pthread_mutex_destroy(&self.mount.lock)
+            pthread_cond_destroy(&self.mount.news)
             free(self.mount)
 
     def prefetch(self, int threads):
@@ -324,10 +330,10 @@ cdef class Handles:
             fl_serve(self.mount, names.names)
 
     @staticmethod
-    def attributes(uintptr_t getattr, uintptr_t fgetattr):
-        """The addresses of libfuse's ``getattr`` and ``fgetattr``, given those of Python's for the rest."""
-        fl_fall_back(<void *>getattr, <void *>fgetattr)
-        return <size_t>&fl_fuse_getattr, <size_t>&fl_fuse_fgetattr
+    def before_python(uintptr_t getattr, uintptr_t fgetattr, uintptr_t open):
+        """The addresses of these functions of libfuse's table, given those of Python's for what C cannot answer."""
+        fl_fall_back(<void *>getattr, <void *>fgetattr, <void *>open)
+        return <size_t>&fl_fuse_getattr, <size_t>&fl_fuse_fgetattr, <size_t>&fl_fuse_open
 
     cdef fl_handle *_new(self, bytes name) except NULL:
         cdef fl_handle *h = <fl_handle *>calloc(1, sizeof(fl_handle) + len(name) + 1)
@@ -344,19 +350,92 @@ cdef class Handles:
 
         ``version`` is that of all headers, a number that grows when one changes.
         """
-        cdef fl_handle *h = NULL
+        cdef fl_handle *h = self._new(_raw(name))
+        h.owner = self._owner(file)
+        h.file, h.version = file.file, version
+        fl_handle_enter(h)
+        return <uintptr_t>h
+
+    cdef fl_owner *_owner(self, PieceFile file):
+        """What keeps the pixels of a file alive; one reference of that and one of the file are the caller's."""
         cdef _Owner owner
         with self.guard:
             owner = self.owners.get(id(file.source))
             if owner is None:
                 owner = self.owners[id(file.source)] = _Owner(file.source)
-            h = self._new(_raw(name))
             FL_ATOMIC_ADD(&owner.owner.open, 1)
-            h.owner = owner.owner
         FL_ATOMIC_ADD(&file.file.users, 1)
-        h.file, h.version = file.file, version
-        fl_handle_enter(h)
-        return <uintptr_t>h
+        return owner.owner
+
+    def prepare(self, str name not None, PieceFile file not None, uint64_t version, int64_t epoch, bint asks=False):
+        """Have a file ready that will be opened soon: C opens it then without Python.
+
+        Parameters
+        ----------
+        name : str
+            The whole path.
+        file : PieceFile
+        version, epoch : int
+            As they were before the file was made.
+        asks : bool
+            :meth:`wait_for_opens` is to return this name when the file is opened.
+        """
+        cdef fl_prepared p
+        memset(&p, 0, sizeof(p))
+        p.name = strdup(_raw(name))
+        if p.name == NULL:
+            raise MemoryError
+        p.owner = self._owner(file)
+        p.file, p.version, p.epoch, p.asks = file.file, version, epoch, asks
+        fl_prepared_enter(self.mount, p)
+
+    def is_prepared(self, str name not None):
+        """Whether a file is ready to be opened."""
+        cdef bytes raw = _raw(name)
+        pthread_mutex_lock(&self.mount.lock)
+        cdef bint found = fl_prepared_find(self.mount, raw) != NULL
+        pthread_mutex_unlock(&self.mount.lock)
+        return found
+
+    def unprepare(self, str name=None):
+        """Forget a file that was ready, or all of them."""
+        cdef bytes raw
+        if name is None:
+            fl_prepared_forget(self.mount, NULL, 0, 1)
+        else:
+            raw = _raw(name)
+            fl_prepared_forget(self.mount, raw, 0, 0)
+
+    def ask_for_opens(self, str name not None):
+        """Say that files after this one will be opened, as C does when such a file is."""
+        cdef bytes raw = _raw(name)
+        pthread_mutex_lock(&self.mount.lock)
+        fl_ask(self.mount, raw)
+        pthread_mutex_unlock(&self.mount.lock)
+
+    def wait_for_opens(self):
+        """The name of a file after which others will be opened; waits for it. None when it is over."""
+        cdef char *name
+        with nogil:
+            name = fl_wait_asked(self.mount)
+        if name == NULL:
+            return None
+        try:
+            return name.decode("utf-8", "surrogateescape")
+        finally:
+            free(name)
+
+    def end_opens(self):
+        """Let who waits for the next file to prepare go; prepare no more."""
+        pthread_mutex_lock(&self.mount.lock)
+        self.mount.over = 1
+        pthread_cond_broadcast(&self.mount.news)
+        pthread_mutex_unlock(&self.mount.lock)
+        self.unprepare()
+
+    def name(self, uintptr_t handle):
+        """The whole path by which a virtual file was opened."""
+        return (<fl_handle *>handle).name.decode("utf-8", "surrogateescape")
 
     @property
     def sources(self):
@@ -366,10 +445,6 @@ cdef class Handles:
 
     cdef list _idle(self):
         """Take out the stacks without an open file; they are freed with the list, when no lock is held."""
-        cdef uint64_t releases = <uint64_t>FL_ATOMIC_GET(&self.mount.counters.releases)
-        if releases == self.swept:
-            return []
-        self.swept = releases
         with self.guard:
             found = [key for key, owner in self.owners.items() if FL_ATOMIC_GET(&(<_Owner>owner).owner.open) == 0]
             return [self.owners.pop(key) for key in found]
@@ -428,6 +503,7 @@ cdef class Handles:
             "writes": c.writes, "write_bytes": c.write_bytes, "write_seconds": c.write_ns * 1e-9,
             "flushes": c.flushes, "opened": c.opened, "releases": c.releases, "errors": c.errors,
             "attributes": c.attributes, "attributes_seconds": c.attributes_ns * 1e-9, "prefetched": prefetched,
+            "native_opens": c.opens, "native_opens_seconds": c.opens_ns * 1e-9,
         }
 
     def take_errors(self):
@@ -435,6 +511,8 @@ cdef class Handles:
 
         Who calls it now and then also lets go of the stacks without an open file.
         """
+        if self.names is not None:
+            fl_prepared_forget(self.mount, NULL, self.names.epoch, 0)
         self._idle()
         cdef fl_failure *failures = <fl_failure *>malloc(FL_ERRORS * sizeof(fl_failure))
         cdef int n, i

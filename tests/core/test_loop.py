@@ -206,5 +206,5 @@ def test_threads_that_python_knows_are_used_again(kernel):
         kernel.send(OTHER)
         kernel.wait_for_given(number)
         seen.append(kernel.given[-1][0])
-    assert len(set(seen)) < 10
+    assert len(set(seen)) < 40  # with one that ends for each that begins it would be 49
     assert threading.active_count() < 20

@@ -25,14 +25,17 @@ struct fl_fuse_file_info {
 };
 _Static_assert(sizeof(void *) != 8 || offsetof(struct fl_fuse_file_info, fh) == 24, "libfuse 2's struct differs");
 
+#define FL_KEEP_CACHE 2u /* the second of `bits`: what the kernel has of the file is right */
 #define FL_NAME 256
 #define FL_PLACE 1024
 #define FL_CHAINS 4096
+#define FL_PREPARED 128 /* files that are ready to be opened */
+#define FL_PREPARED_NS 30000000000 /* until when they are kept for somebody who does not come */
 #define FL_ERRORS 64 /* errors kept until somebody takes them; later ones are only counted */
 
 typedef struct {
     uint64_t reads, read_bytes, read_ns, real_reads, real_read_bytes, writes, write_bytes, write_ns;
-    uint64_t flushes, releases, opened, errors, attributes, attributes_ns;
+    uint64_t flushes, releases, opened, errors, attributes, attributes_ns, opens, opens_ns;
 } fl_counters;
 
 typedef struct {
@@ -50,6 +53,17 @@ typedef struct {
 
 struct fl_handle;
 
+/* A virtual file that Python has made ready because somebody will open it soon. */
+typedef struct {
+    char *name;     /* the whole path; NULL: nothing is here */
+    fl_vfile *file;
+    fl_owner *owner;
+    uint64_t version;
+    int64_t epoch;  /* it holds as long as csrc/names.h holds what it was told at that number */
+    uint64_t since_ns;
+    int asks;       /* Python is to be told when it is opened: more will be wanted */
+} fl_prepared;
+
 typedef struct {
     fl_counters counters;
     pthread_mutex_t lock; /* of all that follows */
@@ -58,6 +72,11 @@ typedef struct {
     uint64_t lost;
     struct fl_handle *open[FL_CHAINS]; /* open virtual files by their names */
     uint64_t last_number;
+    fl_prepared prepared[FL_PREPARED];
+    int next_prepared;
+    char *asked; /* the name of a file after which others will be opened, for Python to free; NULL: none */
+    int over;    /* no more files are to be made ready */
+    pthread_cond_t news; /* of these two */
     void *ahead; /* an fl_ahead, or NULL; set before the first request and after the last */
 } fl_mount;
 
@@ -102,17 +121,23 @@ static fl_handle **fl_chain(fl_mount *m, const char *name)
     return &m->open[(hash ^ hash >> 32) % FL_CHAINS];
 }
 
-static void fl_handle_enter(fl_handle *h)
+/* The lock is held. */
+static void fl_handle_link(fl_handle *h)
 {
     fl_mount *m = h->mount;
-    pthread_mutex_lock(&m->lock);
     h->number = ++m->last_number;
     h->link = fl_chain(m, h->name);
     h->next = *h->link;
     if (h->next)
         h->next->link = &h->next;
     *h->link = h;
-    pthread_mutex_unlock(&m->lock);
+}
+
+static void fl_handle_enter(fl_handle *h)
+{
+    pthread_mutex_lock(&h->mount->lock);
+    fl_handle_link(h);
+    pthread_mutex_unlock(&h->mount->lock);
 }
 
 static void fl_handle_leave(fl_handle *h)
@@ -186,6 +211,110 @@ static int fl_has_older(fl_mount *m, const char *name, uint64_t version)
         found = h->version < version && !strcmp(h->name, name);
     pthread_mutex_unlock(&m->lock);
     return found;
+}
+
+/* ---- files that are ready to be opened: opening one of them needs no Python */
+
+static void fl_prepared_drop(fl_prepared *p)
+{
+    if (!p->name)
+        return;
+    fl_vfile_release(p->file);
+    __atomic_fetch_sub(&p->owner->open, 1, __ATOMIC_RELEASE);
+    free(p->name);
+    p->name = NULL;
+}
+
+/* The lock is held. */
+static fl_prepared *fl_prepared_find(fl_mount *m, const char *name)
+{
+    for (int i = 0; i < FL_PREPARED; i++)
+        if (m->prepared[i].name && !strcmp(m->prepared[i].name, name))
+            return &m->prepared[i];
+    return NULL;
+}
+
+/* Take a file in place of the oldest one, or of that with this name. Its name and references are the table's now. */
+static void fl_prepared_enter(fl_mount *m, fl_prepared new)
+{
+    pthread_mutex_lock(&m->lock);
+    fl_prepared *p = fl_prepared_find(m, new.name);
+    if (!p) {
+        p = &m->prepared[m->next_prepared];
+        m->next_prepared = (m->next_prepared + 1) % FL_PREPARED;
+    }
+    fl_prepared_drop(p);
+    *p = new;
+    p->since_ns = fl_now_ns();
+    pthread_mutex_unlock(&m->lock);
+}
+
+/* Forget the one of this name; with no name those that hold no longer, or that nobody came for; with `all`, all. */
+static void fl_prepared_forget(fl_mount *m, const char *name, int64_t epoch, int all)
+{
+    uint64_t now_ns = fl_now_ns();
+    pthread_mutex_lock(&m->lock);
+    for (int i = 0; i < FL_PREPARED; i++) {
+        fl_prepared *p = &m->prepared[i];
+        if (p->name && (name ? !strcmp(p->name, name)
+                             : all || p->epoch != epoch || now_ns - p->since_ns > FL_PREPARED_NS))
+            fl_prepared_drop(p);
+    }
+    pthread_mutex_unlock(&m->lock);
+}
+
+/* Say that files after this one will be opened. The lock is held. */
+static void fl_ask(fl_mount *m, const char *name)
+{
+    free(m->asked);
+    m->asked = strdup(name);
+    pthread_cond_broadcast(&m->news);
+}
+
+/* Wait until somebody asks. Returns the name, which is the caller's to free; NULL when it is over. */
+static char *fl_wait_asked(fl_mount *m)
+{
+    pthread_mutex_lock(&m->lock);
+    while (!m->asked && !m->over)
+        pthread_cond_wait(&m->news, &m->lock);
+    char *name = m->over ? NULL : m->asked;
+    if (name)
+        m->asked = NULL;
+    pthread_mutex_unlock(&m->lock);
+    return name;
+}
+
+/* A handle on a file that is ready (name and reference go over to it), or NULL where Python has to open it. `size` is
+ * what the kernel was told; it is looked at under the lock whether all this still holds, as fl_retire comes after a
+ * change. */
+static fl_handle *fl_prepared_open(fl_mount *m, const fl_names *names, const char *path, uint64_t version, int64_t size)
+{
+    size_t room = strlen(path) + 1;
+    fl_handle *h = calloc(1, sizeof *h + room);
+    int opened = 0;
+    if (!h)
+        return NULL;
+    pthread_mutex_lock(&m->lock);
+    fl_prepared *p = fl_prepared_find(m, path);
+    if (p && p->epoch == fl_epoch(names) && p->version == version && p->file->size == size) {
+        memcpy(h->name, path, room);
+        h->mount = m;
+        h->fd = -1;
+        h->file = p->file;
+        h->owner = p->owner;
+        h->version = version;
+        fl_handle_link(h);
+        if (p->asks)
+            fl_ask(m, path);
+        free(p->name);
+        p->name = NULL;
+        opened = 1;
+    }
+    pthread_mutex_unlock(&m->lock);
+    if (opened)
+        return h;
+    free(h);
+    return NULL;
 }
 
 /* ---- the functions that libfuse calls */
@@ -282,6 +411,7 @@ static void fl_handle_free(fl_handle *h)
 
 typedef int (*fl_getattr_fn)(const char *path, struct stat *out);
 typedef int (*fl_fgetattr_fn)(const char *path, struct stat *out, struct fl_fuse_file_info *fi);
+typedef int (*fl_open_fn)(const char *path, struct fl_fuse_file_info *fi);
 
 /* The mount of this process. There is one: libfuse 2 itself can serve no more. `getattr` comes without a handle. */
 static struct {
@@ -289,6 +419,7 @@ static struct {
     fl_names *names;
     fl_getattr_fn getattr; /* Python's */
     fl_fgetattr_fn fgetattr;
+    fl_open_fn open;
 } fl_served;
 
 static int fl_counted(fl_mount *m, uint64_t start, int result)
@@ -322,6 +453,26 @@ static int fl_fuse_fgetattr(const char *path, struct stat *out, struct fl_fuse_f
     if (m && fl_names_fstat(fl_served.names, h->name, h->file->size, out))
         return fl_counted(m, start, 0);
     return fl_served.fgetattr(path, out, fi);
+}
+
+/* Only to read, only a file that is ready, and only as long as no real one hides it. */
+static int fl_fuse_open(const char *path, struct fl_fuse_file_info *fi)
+{
+    uint64_t start = fl_now_ns(), version;
+    fl_mount *m = fl_served.mount;
+    struct stat s;
+    if (!m || (fi->flags & (O_ACCMODE | O_TRUNC)) != O_RDONLY ||
+        fl_names_stat(fl_served.names, path, &s, &version) != FL_IS_VIRTUAL)
+        return fl_served.open(path, fi);
+    fl_handle *h = fl_prepared_open(m, fl_served.names, path, version, s.st_size);
+    if (!h)
+        return fl_served.open(path, fi);
+    fi->fh = (uint64_t)(uintptr_t)h;
+    fi->bits |= FL_KEEP_CACHE;
+    FL_COUNT(opened, 1);
+    FL_COUNT(opens, 1);
+    FL_COUNT(opens_ns, fl_now_ns() - start);
+    return 0;
 }
 
 static int fl_fuse_release(const char *path, struct fl_fuse_file_info *fi)

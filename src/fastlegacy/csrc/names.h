@@ -266,8 +266,10 @@ static void fl_virtual_stat(const fl_names *t, const fl_listing *l, const fl_ser
     out->st_atim = out->st_mtim = out->st_ctim = time;
 }
 
-/* Answer `stat` of an entry that is no folder (OUT). Returns 1 if it is answered: else it is Python's to answer. OUT:
- * the version of all headers for which it holds. */
+enum { FL_IS_REAL = 1, FL_IS_VIRTUAL };
+
+/* Answer `stat` of an entry that is no folder (OUT). Returns what it is if it is answered, else 0: then it is Python's
+ * to answer. OUT: the version of all headers for which it holds. */
 static int fl_names_stat(fl_names *t, const char *path, struct stat *out, uint64_t *version)
 {
     size_t folder;
@@ -275,17 +277,18 @@ static int fl_names_stat(fl_names *t, const char *path, struct stat *out, uint64
     fl_listing *l = name ? fl_listing_take(t, path, folder) : NULL;
     if (!l)
         return 0;
-    int code = fl_real_stat(t->dirfd, path, name, out), answered = code == 0 && !S_ISDIR(out->st_mode);
+    int code = fl_real_stat(t->dirfd, path, name, out), answered = code == 0 && !S_ISDIR(out->st_mode) ? FL_IS_REAL : 0;
     if (code == ENOENT) {
         int64_t index, size;
         const fl_series *s = fl_listing_find(l, name, strlen(name), &index);
         if (s && (size = fl_series_size(s, index)) >= 0) {
             fl_virtual_stat(t, l, s, name, size, out);
-            answered = 1;
+            answered = FL_IS_VIRTUAL;
         }
     }
     *version = l->version;
-    answered = answered && l->epoch == fl_epoch(t);
+    if (l->epoch != fl_epoch(t))
+        answered = 0;
     fl_listing_leave(t, l);
     return answered;
 }

@@ -52,6 +52,7 @@ class Shown:
 
     @version.setter
     def version(self, version: int) -> None:
+        EPOCH.advance()  # who sees the new version finds that nobody opens by what was told before
         self._version = version
         EPOCH.advance()
 

@@ -257,6 +257,10 @@ class Tree(Mapping[str, "VirtualFile"]):
         """Size of each frame's file, bytes (0 when there is none); None where they differ."""
         return self._size
 
+    def is_measured(self, index: int) -> bool:
+        """Whether the size of a frame's file is known without decoding anything."""
+        return self._size is not None or self._sizes.known(self.frame_of(index)) is not None
+
     def size_of(self, name: str) -> int:
         """Return the exact size of a file, bytes. What depends on pixels is measured when it is first asked for.
 
@@ -420,6 +424,11 @@ class VirtualFile:
     def mtime_ns(self) -> int:
         """When it was modified, nanoseconds since 1970: see :meth:`Tree.mtime_ns_of`."""
         return self._tree.mtime_ns_of(self.index)
+
+    @property
+    def tree(self) -> Tree:
+        """The tree it is a file of."""
+        return self._tree
 
     @property
     def stays(self) -> bool:

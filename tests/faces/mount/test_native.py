@@ -56,8 +56,12 @@ class Served:
         )
         self.python: list[str | None] = []
         prototypes = {entry[0]: entry[1] for entry in high.fuse_operations._fields_}
-        self._callbacks = [prototypes["getattr"](self._getattr), prototypes["fgetattr"](self._fgetattr)]
-        addresses = self.handles.attributes(*map(address_of, self._callbacks))
+        self._callbacks = [
+            prototypes["getattr"](self._getattr),
+            prototypes["fgetattr"](self._fgetattr),
+            prototypes["open"](self._open),
+        ]
+        addresses = self.handles.before_python(*map(address_of, self._callbacks))
         self._slots = [type(own)(at) for own, at in zip(self._callbacks, addresses, strict=True)]
 
     def _getattr(self, path: bytes, out: Any) -> int:
@@ -70,6 +74,19 @@ class Served:
             return told
         self.high.set_st_attrs(out.contents, {f"st_{name}": value for name, value in told.items()}, use_ns=True)
         return 0
+
+    def _open(self, path: bytes, info: Any) -> int:
+        self.python.append(os.fsdecode(path))
+        try:
+            self.operations("open", os.fsdecode(path), info.contents)
+        except OSError as error:
+            return -(error.errno or 0)
+        return 0
+
+    def open(self, path: str, flags: int = os.O_RDONLY) -> Any:
+        """What libfuse gets: the structure that the open has filled, or an errno below zero."""
+        info = self.high.fuse_file_info(flags=flags)
+        return self._slots[2](os.fsencode(path), info) or info
 
     def by_python(self, path: str | None, info: Any = None) -> Told:
         """What Python tells: attributes, or an errno below zero."""

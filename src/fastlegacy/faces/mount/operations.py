@@ -76,6 +76,12 @@ class Operations:
         How long the kernel keeps attributes and names (the options ``attr_timeout`` and ``entry_timeout``), seconds.
     names : NativeNames, optional
         Lets C answer what it can without Python.
+    on_open : callable, optional
+        Is told (path, file) of each virtual file that Python has opened; must return at once.
+
+    Attributes
+    ----------
+    pages : KernelPages
     """
 
     use_ns = True
@@ -96,9 +102,10 @@ class Operations:
         version: Callable[[], int] = lambda: 0,
         remembered_s: float = 1.0,
         names: NativeNames | None = None,
+        on_open: Callable[[str, VirtualFile], None] = lambda path, file: None,
     ) -> None:
         self._names = names
-        self.native_attributes = None if names is None else handles.attributes
+        self.before_python = None if names is None else handles.before_python
         self._overlay = overlay
         self._handles = handles
         self._context = caller
@@ -111,10 +118,8 @@ class Operations:
         self.access = None if kernel_checks else self._access
         self._folders: dict[int, _OpenFolder] = {}
         self._folder_numbers = count(1)
-        # Names of open virtual files, for fstat, which comes without a path. Native release does not remove them:
-        # a handle's address is used again, so there are as many as were ever open at once.
-        self._opened: dict[int, str] = {}
-        self._pages = KernelPages(handles, version, remembered_s=remembered_s)
+        self.pages = KernelPages(handles, version, remembered_s=remembered_s)
+        self._on_open = on_open
         self._told: set[str] = set()
 
     def __call__(self, operation: str, *arguments: Any) -> Any:
@@ -171,20 +176,20 @@ class Operations:
         fd = self._handles.fd(info.fh)
         if fd >= 0:
             return attributes_of(os.fstat(fd))
-        opened = self._opened[info.fh]
-        self._pages.check(info.fh, opened)
+        opened = self._handles.name(info.fh)  # fstat comes without a path
+        self.pages.check(info.fh, opened)
         return self._overlay.virtual_attributes(opened, self._handles.size(info.fh))
 
     def _attributes(self, path: str) -> Attributes:
         while True:
-            version = self._pages.version()
+            version = self.pages.version()
             found = self._overlay.attributes(path)
             if stat.S_ISREG(found["st_mode"]):
-                self._pages.tell_size(path, version, found["st_size"])
-            if self._pages.version() == version:
+                self.pages.tell_size(path, version, found["st_size"])
+            if self.pages.version() == version:
                 break
         if self._names is not None:
-            self._names.tell(path.rpartition("/")[0] or "/", self._pages.version)
+            self._names.tell(path.rpartition("/")[0] or "/", self.pages.version)
         return found
 
     def _access(self, path: str, mode: int) -> None:
@@ -216,7 +221,7 @@ class Operations:
         """
         folder = self._listed(handle)
         if self._names is not None and into is not None:
-            self._names.tell(folder.path, self._pages.version, make=True)
+            self._names.tell(folder.path, self.pages.version, make=True)
             seen: set[str] = set()
             entries = list(_with_dots(self._overlay.entries_but_files(folder.fd, folder.path, seen)))
             if self._names.names.fill(folder.path, *into, entries, seen):
@@ -256,20 +261,20 @@ class Operations:
         entered = looked = None
         stays = True
         while entered is None:
-            version = self._pages.version()
+            version = self.pages.version()
             opened = open_it()
             if isinstance(opened, int):
                 if self._overlay.is_virtual_name(path):
-                    self._pages.shadow(path)
+                    self.pages.shadow(path)
                 info.fh = self._handles.open_real(opened)
                 return
             if looked is None:
-                looked = self._pages.looked_at(path, self._context()[2])
+                looked = self.pages.looked_at(path, self._context()[2])
             if looked is None:
                 raise failure(errno.ESTALE, path)
-            entered, stays = self._pages.enter(path, version, looked, opened.open()), opened.stays
+            entered, stays = self.pages.enter(path, version, looked, opened.open()), opened.stays
+            self._on_open(path, opened)
         info.fh, use = entered
-        self._opened[info.fh] = path
         info.keep_cache = int(use is Use.KEEP and stays)
         if use is Use.BYPASS:
             info.direct_io = 1
@@ -287,7 +292,7 @@ class Operations:
             return
         fd = self._handles.fd(info.fh)
         if fd < 0:
-            raise failure(errno.EROFS, self._opened[info.fh])
+            raise failure(errno.EROFS, self._handles.name(info.fh))
         os.ftruncate(fd, size)
 
     # ---- changes

@@ -104,6 +104,25 @@ class KernelPages:
         """A real file is opened under a virtual name: its pages will be there."""
         with self._lock:
             self._shadowed.add(path)
+            self._handles.unprepare(path)
+
+    def prepare(self, path: str, version: int, epoch: int, file: PieceFile, *, asks: bool) -> bool:
+        """Have a file ready for who opens it next, if the pages that the kernel may have of it are right for certain.
+
+        Parameters
+        ----------
+        path : str
+        version, epoch : int
+            What :meth:`version` and :data:`fastlegacy.index.epoch.EPOCH` said before the file was made.
+        file : PieceFile
+        asks : bool
+            Whoever waits for it is told when the file is opened.
+        """
+        with self._lock:
+            right = self._noticed() == version == self._first and path not in self._shadowed
+            if right:
+                self._handles.prepare(path, file, version, epoch, asks)
+            return right
 
     def looked_at(self, path: str, thread: int) -> int | None:
         """Tell in which version the kernel has asked for the attributes of a file that is being opened.

@@ -22,6 +22,7 @@ from fastlegacy.faces.mount.covered import covered
 from fastlegacy.faces.mount.inside import About, with_inside
 from fastlegacy.faces.mount.logbook import kept_log
 from fastlegacy.faces.mount.native import NativeNames
+from fastlegacy.faces.mount.opens import Opens
 from fastlegacy.faces.mount.operations import Operations
 from fastlegacy.faces.mount.options import mount_options, parsed, remembered_s
 from fastlegacy.faces.mount.overlay import Overlay
@@ -169,7 +170,9 @@ class _Server:
             version=lambda: shown.version,
             remembered_s=kept_s,
             names=names,
+            on_open=lambda path, file: self._opens.opened(path, file),
         )
+        self._opens = Opens(self.handles, self._operations.pages, virtual.file)
 
     def _on_init(self) -> None:
         if self._errors is not None:
@@ -185,7 +188,7 @@ class _Server:
                 on_ready()
             self._fetch_chunk_maps()
 
-        with Watch(self._folder, self.handles, self._ready, ready, self._shown.poll):
+        with Watch(self._folder, self.handles, self._ready, ready, self._shown.poll), self._opens:
             try:
                 self._run(options)
             except MountError:

@@ -50,7 +50,7 @@ def summary(counters: Counters, native: Mapping[str, int | float], served_s: flo
         ``seconds``; ``errors``, the reads that failed; ``prefetched``, the frames of which something was decoded before
         anybody asked; and ``operations``, the longest first: for each of them
         ``calls`` and ``seconds``, and where bytes are moved also ``bytes`` and ``megabytes_per_second`` (10**6 bytes
-        by the seconds spent in the calls). Of ``getattr`` also ``python_calls``, those that C could not answer.
+        by the seconds spent in the calls). Of ``getattr`` and ``open`` also ``python_calls``, those that C could not answer.
     """
     reads, read_bytes = native["reads"] + native["real_reads"], native["read_bytes"] + native["real_read_bytes"]
     operations = counters.operations()
@@ -66,6 +66,13 @@ def summary(counters: Counters, native: Mapping[str, int | float], served_s: flo
         "flush": {"calls": native["flushes"], "seconds": 0.0},
         "release": {"calls": native["releases"], "seconds": 0.0},
     }
+    if native["native_opens"]:
+        opened = operations.get("open", {"calls": 0, "seconds": 0.0})
+        operations["open"] = {
+            "calls": opened["calls"] + native["native_opens"],
+            "seconds": opened["seconds"] + native["native_opens_seconds"],
+            "python_calls": opened["calls"],
+        }
     used = [item for item in operations.items() if item[1]["calls"]]
     by_time = dict(sorted(used, key=lambda item: -item[1]["seconds"]))
     return {
