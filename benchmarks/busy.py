@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""A mount in a process of which another thread is busy with Python all the time.
+"""A mount in a process of which another thread keeps Python busy all the time.
 
-python busy.py FILE::DATASET FOLDER
+python busy.py FILE::DATASET FOLDER [--hold]
+
+It computes, which takes a core too; with ``--hold`` it holds the GIL for 5 ms at a time and computes nothing, as a
+library does that waits for a disk.
 """
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import threading
 
@@ -22,9 +26,16 @@ def never_rest() -> None:
         number += 1
 
 
+def hold() -> None:
+    """Keep the GIL, and do nothing."""
+    functions = ctypes.PyDLL(None)  # they are called with the GIL held
+    while True:
+        functions.usleep(5_000)
+
+
 def main() -> None:
     """Mount until ctrl-c."""
-    threading.Thread(target=never_rest, daemon=True).start()
+    threading.Thread(target=hold if "--hold" in sys.argv else never_rest, daemon=True).start()
     mount(Tree(Stack(sys.argv[1]), LAYOUT), sys.argv[2])
 
 

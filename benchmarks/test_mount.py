@@ -19,7 +19,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from multiprocessing import Process
+from multiprocessing import Event, Process, Semaphore
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ BUSY = Path(__file__).with_name("busy.py")
 ROUNDS = 4
 
 
-REPEATS = 15
+REPEATS = 150
 
 
 def command(who: str, url: str, folder: Path) -> list[str]:
@@ -195,35 +195,57 @@ def remounted(who: str, scan: str, real: Path | None, folder: Path) -> Iterator[
         yield remount
 
 
-def read_share(folder: Path, number: int, readers: int) -> None:
-    """Read the files of one of several programs."""
-    for path in sorted(folder.glob("data*.edf"))[number::readers]:
-        path.read_bytes()
+class Programs:
+    """Several programs that wait for a sign, and read all files between them then."""
+
+    def __init__(self, folder: Path, readers: int) -> None:
+        self.sign, self.done = Event(), Semaphore(0)
+        self.programs = [Process(target=self._read, args=(folder, number, readers)) for number in range(readers)]
+        for program in self.programs:
+            program.start()
+        for _ in self.programs:
+            self.done.acquire()
+
+    def _read(self, folder: Path, number: int, readers: int) -> None:
+        paths = sorted(folder.glob("data*.edf"))[number::readers]
+        self.done.release()
+        self.sign.wait()
+        for path in paths:
+            path.read_bytes()
+        self.done.release()
+
+    def run(self) -> None:
+        """Give the sign, and wait until all have read."""
+        self.sign.set()
+        for _ in self.programs:
+            self.done.acquire()
+
+    def end(self) -> None:
+        """Wait until they have ended."""
+        for program in self.programs:
+            program.join()
+            assert program.exitcode == 0
 
 
-def read_by_programs(folder: Path, readers: int) -> None:
-    """Let several programs read all files between them."""
-    programs = [Process(target=read_share, args=(folder, number, readers)) for number in range(readers)]
-    for program in programs:
-        program.start()
-    for program in programs:
-        program.join()
-        assert program.exitcode == 0
+BUSY_THREADS = {"": [], " beside a busy thread": [], " beside one that holds the GIL": ["--hold"]}
 
 
-@pytest.mark.parametrize("busy", ["", " beside a busy thread"])
+@pytest.mark.parametrize("busy", BUSY_THREADS)
 @pytest.mark.parametrize("readers", [1, 8])
 def test_programs(benchmark: Any, note: Note, scan: str, work: Path, size: int, readers: int, busy: str) -> None:
-    """One program, and eight at once on different files; also with a thread of the server that never rests."""
+    """One program, and eight at once on different files; also with a thread of the server that keeps Python busy."""
     note("whole scan, by programs", f"{readers} at once{busy}" if readers > 1 or busy else "fastlegacy", size)
-    start = [sys.executable, str(BUSY), scan, str(work)] if busy else command("fastlegacy", scan, work)
+    start = [sys.executable, str(BUSY), scan, str(work), *BUSY_THREADS[busy]]
     with ExitStack() as current:
 
-        def remount() -> None:
+        def remount() -> tuple[tuple[Programs], dict[str, Any]]:
             current.close()
-            current.enter_context(mounted(start, work))
+            current.enter_context(mounted(start if busy else command("fastlegacy", scan, work), work))
+            programs = Programs(work, readers)
+            current.callback(programs.end)
+            return (programs,), {}
 
-        benchmark.pedantic(read_by_programs, (work, readers), setup=remount, rounds=ROUNDS)
+        benchmark.pedantic(Programs.run, setup=remount, rounds=ROUNDS)
 
 
 @pytest.fixture
@@ -270,7 +292,7 @@ def many_frames(scan: str, measuring: bool, tmp_path: Path) -> str:
 @pytest.mark.parametrize("who", ["fastlegacy", "rival"])
 def test_headers(benchmark: Any, note: Note, many_frames: str, work: Path, who: str) -> None:
     """Open, 1 KiB, close: of all files."""
-    note("headers of 360 files", who, 0)
+    note("headers of 3600 files", who, 0)
     with remounted(who, many_frames, None, work) as remount:
         rounds = 1 if who == "rival" else ROUNDS
         found = benchmark.pedantic(read_headers, (work, "edf"), setup=remount, rounds=rounds)

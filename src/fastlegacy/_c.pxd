@@ -395,7 +395,7 @@ cdef extern from "ahead.h" nogil:
         pthread_mutex_t lock
         int most
         uint64_t frames
-    void fl_ahead_init(fl_ahead *, int)
+    void fl_ahead_init(fl_ahead *, int, int64_t)
     void fl_ahead_seen(fl_ahead *, const fl_handle *, uint32_t, int64_t, int64_t)
     int fl_ahead_wait(fl_ahead *, int)
     int fl_ahead_stop(fl_ahead *)

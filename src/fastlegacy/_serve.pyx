@@ -263,10 +263,11 @@ cdef class Handles:
             pthread_cond_destroy(&self.mount.news)
             free(self.mount)
 
-    def prefetch(self, int threads):
+    def prefetch(self, int threads, int64_t window_bytes=1 << 27):
         """Let so many threads decode what readers in order will ask for next, until :meth:`end_prefetch`.
 
-        The loop says who has read what. What is decoded goes to the cache of the stack.
+        The loop says who has read what. What is decoded goes to the cache of the stack; ``window_bytes``: no more than
+        so many bytes of files before the reader.
         """
         cdef fl_ahead *ahead
         self.end_prefetch()
@@ -275,7 +276,7 @@ cdef class Handles:
         ahead = <fl_ahead *>calloc(1, sizeof(fl_ahead))
         if ahead == NULL:
             raise MemoryError
-        fl_ahead_init(ahead, threads)
+        fl_ahead_init(ahead, threads, max(1, window_bytes))
         self.mount.ahead = ahead
 
     def end_prefetch(self):

@@ -22,7 +22,7 @@
 #define FL_AHEAD_THREADS 32
 #define FL_IN_ORDER (256 << 10)   /* bytes; who has read so many in order, or half a file, goes on, it is supposed */
 #define FL_AHEAD_FIRST (2 << 20)  /* bytes of the first window */
-#define FL_AHEAD_LEAST (4 << 20)  /* bytes that a window may grow to at least: several small frames */
+#define FL_AHEAD_LEAST (4 << 20)  /* bytes that a window may grow to where files are small: it holds several */
 #define FL_OUT_OF_ORDER (4 << 20) /* bytes; the kernel asks for many ranges at a time, and they come as they come */
 #define FL_AHEAD_STOP_S 5         /* a disk may hang */
 
@@ -51,17 +51,19 @@ typedef struct {
     fl_job jobs[FL_JOBS]; /* a ring */
     int first, n;
     int threads, most;    /* that run; that may */
+    int64_t most_bytes;   /* of a window */
     int busy, stop;
     uint64_t clock;
     uint64_t frames;      /* of which something was loaded */
 } fl_ahead;
 
-static void fl_ahead_init(fl_ahead *a, int most)
+static void fl_ahead_init(fl_ahead *a, int most, int64_t most_bytes)
 {
     memset(a, 0, sizeof *a);
     pthread_mutex_init(&a->lock, NULL);
     pthread_cond_init(&a->news, NULL);
     a->most = most < 0 ? 0 : most > FL_AHEAD_THREADS ? FL_AHEAD_THREADS : most;
+    a->most_bytes = most_bytes;
 }
 
 static void fl_job_end(fl_job *j)
@@ -193,6 +195,14 @@ static void fl_reader_moves(fl_ahead *a, fl_reader *r, int64_t frame, int64_t si
         r->high = at + n;
 }
 
+/* How large a window may become: each thread has a file to do, and the cache has room for all of it once decoded. */
+static int64_t fl_ahead_widest(const fl_ahead *a, int64_t size)
+{
+    int64_t files = size > INT64_MAX / FL_AHEAD_THREADS ? size : a->most * size;
+    files = files < FL_AHEAD_LEAST ? FL_AHEAD_LEAST : files;
+    return files < a->most_bytes ? files : a->most_bytes;
+}
+
 /* Somebody was given `n` bytes of an open virtual file. */
 static void fl_ahead_seen(fl_ahead *a, const fl_handle *h, uint32_t who, int64_t at, int64_t n)
 {
@@ -207,14 +217,14 @@ static void fl_ahead_seen(fl_ahead *a, const fl_handle *h, uint32_t who, int64_t
     r->used = ++a->clock;
     fl_reader_moves(a, r, frame, v->size, at, n);
     if (fl_reader_goes_on(r, v->size)) {
-        int64_t from = r->until > r->high ? r->until : r->high, to = r->high + r->window, most = a->most * v->size;
+        int64_t from = r->until > r->high ? r->until : r->high, most = fl_ahead_widest(a, v->size);
+        int64_t window = r->window < most ? r->window : most, to = r->high + window;
         if (!one && to > v->size)
             to = v->size;
-        if (to - from >= r->window / 2 || (!one && to == v->size && from < to)) {
+        if (to - from >= window / 2 || (!one && to == v->size && from < to)) {
             fl_ahead_push(a, h, one, r, from, to);
             r->until = to;
-            most = most < FL_AHEAD_LEAST ? FL_AHEAD_LEAST : most;
-            r->window = 2 * r->window < most ? 2 * r->window : most;
+            r->window = 2 * window < most ? 2 * window : most;
         }
     }
     pthread_mutex_unlock(&a->lock);

@@ -238,7 +238,6 @@ def test_a_frame_that_cannot_be_opened_stops_nobody(
 
 def test_by_many_threads_while_headers_change(union: Union) -> None:
     """Who sees the new version finds all older handles: none comes later."""
-    late: list[int] = []
     over = threading.Event()
 
     def program() -> None:
@@ -260,8 +259,7 @@ def test_by_many_threads_while_headers_change(union: Union) -> None:
     EPOCH.advance()
     union.operations.pages.version()
     opened = union.opened_by_c
-    for _ in range(200):
-        late.append(union.opened_by_c - opened)
+    late = [union.opened_by_c - opened for _ in range(200)]
     over.set()
     for thread in threads:
         thread.join()

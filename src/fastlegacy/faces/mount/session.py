@@ -34,6 +34,7 @@ from fastlegacy.faces.mount.statistics import summary
 from fastlegacy.faces.mount.virtual import VirtualEntries
 from fastlegacy.faces.mount.watch import Watch
 from fastlegacy.faces.shown import Shown
+from fastlegacy.hdf5.files import default_context
 from fastlegacy.index.folder import Folder
 
 if TYPE_CHECKING:
@@ -231,7 +232,8 @@ class _Server:
 @contextmanager
 def _prefetching(handles: Handles, threads: int | None) -> Iterator[None]:
     """Let some threads read ahead of who reads in order."""
-    handles.prefetch(max(1, len(os.sched_getaffinity(0)) - 1) if threads is None else threads)
+    window_bytes = default_context().cache.max_bytes // 4  # the cache keeps no more that nobody has asked for
+    handles.prefetch(max(1, len(os.sched_getaffinity(0)) - 1) if threads is None else threads, window_bytes)
     try:
         yield
     finally:

@@ -50,7 +50,8 @@ def summary(counters: Counters, native: Mapping[str, int | float], served_s: flo
         ``seconds``; ``errors``, the reads that failed; ``prefetched``, the frames of which something was decoded before
         anybody asked; and ``operations``, the longest first: for each of them
         ``calls`` and ``seconds``, and where bytes are moved also ``bytes`` and ``megabytes_per_second`` (10**6 bytes
-        by the seconds spent in the calls). Of ``getattr`` and ``open`` also ``python_calls``, those that C could not answer.
+        by the seconds spent in the calls). Of ``getattr`` and ``open`` also ``python_calls``, those that C could not
+        answer.
     """
     reads, read_bytes = native["reads"] + native["real_reads"], native["read_bytes"] + native["real_read_bytes"]
     operations = counters.operations()
