@@ -234,13 +234,13 @@ class Operations:
         """Close a folder."""
         folder = self._folders.pop(handle)
         if folder.fd is not None:
-            os.close(folder.fd)
+            self._overlay.close_folder(folder.fd)
 
     def fsyncdir(self, _path: str | None, _data_only: int, handle: int) -> None:
         """Bring a folder to the disk."""
         fd = self._folders[handle].fd
         if fd is not None:
-            os.fsync(fd)
+            self._overlay.sync_folder(fd)
 
     # ---- open files
 

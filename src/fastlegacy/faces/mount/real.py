@@ -139,6 +139,23 @@ class RealFolder:
         with self._parent(path) as (folder, name):
             return os.open(name, os.O_RDONLY | _FOLDER_FLAGS, dir_fd=folder)
 
+    def entries(self, fd: int) -> Iterator[os.DirEntry[str]]:
+        """Iterate over the entries of an open folder."""
+        with os.scandir(fd) as found:
+            yield from found
+
+    def inode_of_folder(self, fd: int) -> int:
+        """Return the inode number of an open folder."""
+        return os.fstat(fd).st_ino
+
+    def sync_folder(self, fd: int) -> None:
+        """Bring an open folder to the disk."""
+        os.fsync(fd)
+
+    def close_folder(self, fd: int) -> None:
+        """Close a folder."""
+        os.close(fd)
+
     def open(self, path: str, flags: int) -> int:
         """Open a file that is there; the descriptor is the caller's. O_APPEND, O_SYNC and O_TRUNC are kept."""
         with self._parent(path) as (folder, name):
