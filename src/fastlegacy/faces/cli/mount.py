@@ -7,7 +7,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastlegacy.errors import UrlError
 from fastlegacy.faces.cli.command import Command
@@ -61,6 +61,8 @@ def _run(args: argparse.Namespace) -> int:
 
         _serve(args, sources, folder, tell_ready)
         return 0
+    if sys.platform == "win32":
+        raise UrlError("--background is not for Windows", hint="leave it out, and let the window stay open")
     from fastlegacy.faces.mount.background import Files, in_background
 
     files = Files(folder, log=args.log_file, pid=args.pid_file)
@@ -70,9 +72,9 @@ def _run(args: argparse.Namespace) -> int:
 def _serve(args: argparse.Namespace, sources: Sequence[str | DataUrl], folder: str, ready: Callable[[], None]) -> None:
     """Mount until the end; then tell what was served."""
     from fastlegacy.faces.mount.figures import Figures
-    from fastlegacy.faces.mount.session import mount
     from fastlegacy.faces.mount.statistics import report
 
+    mount = _mount_of_this_system()
     with opened_collection(args, sources, follow=args.follow) as collection:
 
         def announce() -> None:
@@ -94,6 +96,16 @@ def _serve(args: argparse.Namespace, sources: Sequence[str | DataUrl], folder: s
         _log.info("served: %s", Figures.of(statistics))
     elif not args.quiet:
         print(report(statistics))
+
+
+def _mount_of_this_system() -> Callable[..., dict[str, Any]]:
+    if sys.platform == "win32":
+        from fastlegacy.faces.mount import winfsp
+
+        return winfsp.mount
+    from fastlegacy.faces.mount.session import mount
+
+    return mount
 
 
 def _settings(args: argparse.Namespace, sources: Sequence[str | DataUrl]) -> dict[str, object]:

@@ -111,14 +111,22 @@ def _spelled(method: FunctionType) -> Callable[..., Any]:
 
 
 class AnyCase(Overlay):
-    """The union with names that are found in any case; parameters as those of :class:`Overlay`.
+    """The union with names that are found in any case; parameters as those of :class:`Overlay`, and one more.
 
     What a method of Overlay takes as a path (positional, and called so) is looked for before the method is called, of
     all methods but those that are below.
+
+    Parameters
+    ----------
+    asks_again : bool
+        The kernel asks anew, and by the name, who is told ESTALE: Linux does.
     """
 
-    def __init__(self, real: RealFolder, virtual: VirtualEntries, *, new_file_mode: int = 0o644) -> None:
+    def __init__(
+        self, real: RealFolder, virtual: VirtualEntries, *, new_file_mode: int = 0o644, asks_again: bool = True
+    ) -> None:
         super().__init__(real, virtual, new_file_mode=new_file_mode)
+        self._asks_again = asks_again
         self._names = RealNames(real)
 
     def spelled(self, path: str) -> str:
@@ -169,6 +177,8 @@ class AnyCase(Overlay):
         try:
             return super().open(self.spelled(path), flags, caller)
         except FileNotFoundError as error:
+            if not self._asks_again:
+                raise
             raise failure(errno.ESTALE, path) from error
 
     def rename(self, old: str, new: str) -> None:

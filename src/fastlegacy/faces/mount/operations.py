@@ -278,7 +278,7 @@ class Operations:
         """Bring a file to the disk."""
         fd = self._handles.fd(info.fh)
         if fd >= 0:
-            (os.fdatasync if data_only else os.fsync)(fd)
+            (os.fdatasync if data_only and hasattr(os, "fdatasync") else os.fsync)(fd)
 
     def truncate(self, path: str | None, size: int, info: FileInfo | None = None) -> None:
         """Answer truncate (by path) and ftruncate (by handle)."""

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from fastlegacy.faces.mount.inside import FOLDER as INSIDE
-from fastlegacy.faces.mount.real import Attributes, Caller, RealFolder, failure
+from fastlegacy.faces.mount.real import ACCESS_MODE, Attributes, Caller, RealFolder, failure
 from fastlegacy.faces.mount.virtual import Entry, VirtualEntries
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class Overlay:
         if flags & os.O_TRUNC:
             with self._real_parents(path):
                 return self._real.create(path, flags, self._new_file_mode, caller)
-        if flags & os.O_ACCMODE != os.O_RDONLY:
+        if flags & ACCESS_MODE != os.O_RDONLY:
             raise failure(errno.EROFS, path)
         return self._virtual.file(path)
 

@@ -15,15 +15,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-__all__ = ["Attributes", "Caller", "RealFolder", "attributes_of", "failure"]
+__all__ = ["ACCESS_MODE", "Attributes", "Caller", "RealFolder", "attributes_of", "failure"]
 
 Attributes = dict[str, int]
 """``st_*`` names and values as stat(2) has them; times are whole nanoseconds."""
 
-_FOLDER_FLAGS = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_WALK_FLAGS = _FOLDER_FLAGS | getattr(os, "O_PATH", 0)
+ACCESS_MODE = 3
+"""O_ACCMODE, which Python has not on Windows: O_RDONLY, O_WRONLY and O_RDWR are 0, 1 and 2 everywhere."""
+
+
+def _flag(name: str) -> int:
+    # what a system has not is left out: macOS has no O_PATH, Windows nearly nothing (real_paths.py is for it)
+    return int(getattr(os, name, 0))
+
+
+_NO_FOLLOW = _flag("O_NOFOLLOW") | _flag("O_CLOEXEC")
+_FOLDER_FLAGS = _flag("O_DIRECTORY") | _NO_FOLLOW
+_WALK_FLAGS = _FOLDER_FLAGS | _flag("O_PATH")
 # O_DIRECT is not among them: libfuse's buffers are not aligned as it demands
-_KEPT_FLAGS = os.O_ACCMODE | os.O_APPEND | os.O_SYNC | os.O_DSYNC | os.O_TRUNC
+_KEPT_FLAGS = ACCESS_MODE | os.O_APPEND | _flag("O_SYNC") | _flag("O_DSYNC") | os.O_TRUNC
+_PAGE_BYTES = 4096
 _UTIME_OMIT = (1 << 30) - 2
 _AT_SYMLINK_NOFOLLOW = 0x100
 
@@ -52,10 +63,11 @@ def attributes_of(found: os.stat_result) -> Attributes:
         "st_nlink": found.st_nlink,
         "st_uid": found.st_uid,
         "st_gid": found.st_gid,
-        "st_rdev": found.st_rdev,
+        "st_rdev": getattr(found, "st_rdev", 0),
         "st_size": found.st_size,
-        "st_blksize": found.st_blksize,
-        "st_blocks": found.st_blocks,
+        # Windows has none of the two
+        "st_blksize": getattr(found, "st_blksize", _PAGE_BYTES),
+        "st_blocks": getattr(found, "st_blocks", -(-found.st_size // 512)),
         "st_atime": found.st_atime_ns,
         "st_mtime": found.st_mtime_ns,
         "st_ctime": found.st_ctime_ns,
@@ -159,11 +171,11 @@ class RealFolder:
     def open(self, path: str, flags: int) -> int:
         """Open a file that is there; the descriptor is the caller's. O_APPEND, O_SYNC and O_TRUNC are kept."""
         with self._parent(path) as (folder, name):
-            return os.open(name, flags & _KEPT_FLAGS | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            return os.open(name, flags & _KEPT_FLAGS | _NO_FOLLOW, dir_fd=folder)
 
     def create(self, path: str, flags: int, mode: int, caller: Caller) -> int:
         """Open a file, which is made if it is not there; O_EXCL is kept too."""
-        wanted = flags & _KEPT_FLAGS | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        wanted = flags & _KEPT_FLAGS | os.O_CREAT | _NO_FOLLOW
         with self._parent(path) as (folder, name):
             try:
                 fd = os.open(name, wanted | os.O_EXCL, mode, dir_fd=folder)
@@ -306,7 +318,7 @@ def _folders_above(path: str) -> list[str]:
 
 def _chmod(folder: int, name: str, mode: int) -> None:
     # Linux has no fchmodat that leaves links alone; this link of /proc leads to the very entry that was opened
-    fd = os.open(name, os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", 0), dir_fd=folder)
+    fd = os.open(name, _NO_FOLLOW | _flag("O_PATH"), dir_fd=folder)
     try:
         os.chmod(f"/proc/self/fd/{fd}", stat.S_IMODE(mode))
     finally:
