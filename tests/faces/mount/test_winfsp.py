@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 
 from fastlegacy.faces.mount.winfsp import winfsp_options
@@ -146,3 +148,48 @@ def test_the_user_has_the_last_word() -> None:
     assert "volname=mine" in options
     assert "debug" in options
     assert [text for text in options if text.startswith("volname")] == ["volname=mine"]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with three frames."""
+    path = tmp_path_factory.mktemp("file") / "s.h5"
+    with h5py.File(path, "w") as made:
+        made.create_dataset("x", data=np.arange(60, dtype="u2").reshape(3, 4, 5), chunks=(1, 4, 5), compression=1)
+    return path
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-X", "dev", str(PROGRAM), "command", *words]
+    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_command_mounts(folder: Path, file: Path) -> None:
+    done = command("mount", f"{file}::/x", str(folder), "--format", "npy")
+    assert json.loads(done.stdout.splitlines()[-1])["read"] == 128 + 2 * 4 * 5
+    assert "0 reads failed" in done.stdout
+    assert is_as_before(folder)
+
+
+def test_what_needs_no_mount_works_too(file: Path, tmp_path: Path) -> None:
+    assert command("export", f"{file}::/x", str(tmp_path / "out"), "--format", "edf").returncode == 0
+    assert len(list((tmp_path / "out").glob("*.edf"))) == 3
+    assert "all is well" in command("check", str(file.parent)).stdout
+    assert "3 x 4 x 5" in command("ls", str(file.parent)).stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("mounts",), ("umount", "x"), ("set", "x", "a=1"), ("mount", "--background", "a", "b")],
+    ids=lambda words: words[0],
+)
+def test_what_is_not_for_windows_says_so(words: tuple[str, ...]) -> None:
+    done = command(*words)
+    assert "is not for Windows; " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_other_users_are_not_for_winfsp_to_say(folder: Path, file: Path) -> None:
+    done = command("mount", f"{file}::/x", str(folder), "--format", "npy", "--allow-other")
+    assert "--allow-other is not for Windows" in done.stderr
+    assert is_as_before(folder)

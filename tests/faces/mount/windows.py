@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A program that mounts on a Windows that is played: what Windows has not is taken away, and WinFsp is a Python object.
 
-``python windows.py FOLDER SCENARIO``: what WinFsp was asked for and answered is printed as JSON. It shows that the
-way is complete and uses nothing that is not there; what Windows itself does is not shown by it.
+``python windows.py FOLDER SCENARIO``, or ``python windows.py command WORDS OF FASTLEGACY``: what WinFsp has asked and
+was answered is printed as JSON. It shows that the way is complete and uses nothing that is not there; what Windows
+itself does is not shown by it.
 """
 
 from __future__ import annotations
@@ -338,14 +339,31 @@ class WinFsp:
         """End by another thread's signal while nothing is asked."""
         threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
 
+    def serve_command(self, _folder: str) -> None:
+        """Read a frame of a file."""
+        found = self.read("/DATA0002.NPY")
+        self.seen["read"] = len(found) if isinstance(found, bytes) else found
+        self.exited.set()
+
     def serve_damaged(self, _folder: str) -> None:
         """Read a frame that cannot be decoded."""
         self.seen["damaged"] = self.read("/data0007.img")
         self.exited.set()
 
 
+def run_command(words: list[str]) -> int:
+    """Run the program ``fastlegacy``; a mount reads one file and ends."""
+    winfsp = WinFsp("command")
+    play_windows(winfsp)
+    code = int(importlib.import_module("fastlegacy.faces.cli.main").main(words))
+    print(json.dumps(winfsp.seen))
+    return code
+
+
 def main() -> int:
     """Run a scenario."""
+    if sys.argv[1] == "command":
+        return run_command(sys.argv[2:])
     folder, scenario = sys.argv[1:]
     winfsp = WinFsp(scenario)
     logging.basicConfig(level=logging.WARNING, format="%(name)s %(levelname)s %(message)s")

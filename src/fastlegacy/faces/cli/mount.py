@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastlegacy.errors import UrlError
-from fastlegacy.faces.cli.command import Command
+from fastlegacy.faces.cli.command import Command, not_for_windows
 from fastlegacy.faces.cli.tree_options import (
     add_source_arguments,
     add_tree_options,
@@ -61,8 +61,7 @@ def _run(args: argparse.Namespace) -> int:
 
         _serve(args, sources, folder, tell_ready)
         return 0
-    if sys.platform == "win32":
-        raise UrlError("--background is not for Windows", hint="leave it out, and let the window stay open")
+    not_for_windows("--background", hint="leave it out, and let the window stay open")
     from fastlegacy.faces.mount.background import Files, in_background
 
     files = Files(folder, log=args.log_file, pid=args.pid_file)
