@@ -166,6 +166,21 @@ def test_a_listing_is_kept_until_the_folder_changes(union: SimpleNamespace, monk
     assert sorted(names.alike("/", "ONE")) == ["One", "oNE"]
 
 
+def test_in_a_folder_that_cannot_be_listed_names_are_exact(
+    union: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, me: Caller
+) -> None:
+    (union.folder / "One").write_bytes(b"1")
+
+    def refused(_path: str) -> int:
+        raise PermissionError(errno.EACCES, "it must not be listed")
+
+    monkeypatch.setattr(union.real, "open_folder", refused)
+    assert content_of(union.overlay, "/One", me) == b"1"
+    assert content_of(union.overlay, "/IMG/DATA0001.IMG", me)
+    with pytest.raises(FileNotFoundError):
+        union.overlay.attributes("/ONE")
+
+
 def test_names_are_not_kept_without_end(union: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastlegacy.faces.mount.any_case._NAMES_MAX", 5)
     names = RealNames(union.real, clock_ns=lambda: 2**62)

@@ -57,8 +57,8 @@ class RealNames:
         self._count = 0
 
     def alike(self, folder: str, name: str) -> list[str]:
-        """Return the names in a folder that differ from one in nothing but case; none where there is no such folder."""
-        with suppress(FileNotFoundError, NotADirectoryError):
+        """Return the names in a folder that differ from one in nothing but case; none where it cannot be listed."""
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             return self._names(folder).get(folded(name), [])
         return []
 
@@ -120,12 +120,12 @@ class AnyCase(Overlay):
     ----------
     asks_again : bool
         The kernel asks anew, and by the name, who is told ESTALE: Linux does.
+    **more
+        As for Overlay.
     """
 
-    def __init__(
-        self, real: RealFolder, virtual: VirtualEntries, *, new_file_mode: int = 0o644, asks_again: bool = True
-    ) -> None:
-        super().__init__(real, virtual, new_file_mode=new_file_mode)
+    def __init__(self, real: RealFolder, virtual: VirtualEntries, *, asks_again: bool = True, **more: Any) -> None:
+        super().__init__(real, virtual, **more)
         self._asks_again = asks_again
         self._names = RealNames(real)
 
