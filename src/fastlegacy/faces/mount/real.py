@@ -29,8 +29,7 @@ def _flag(name: str) -> int:
     return int(getattr(os, name, 0))
 
 
-_NO_FOLLOW = _flag("O_NOFOLLOW") | _flag("O_CLOEXEC")
-_FOLDER_FLAGS = _flag("O_DIRECTORY") | _NO_FOLLOW
+_FOLDER_FLAGS = _flag("O_DIRECTORY") | _flag("O_NOFOLLOW") | _flag("O_CLOEXEC")
 _WALK_FLAGS = _FOLDER_FLAGS | _flag("O_PATH")
 # O_DIRECT is not among them: libfuse's buffers are not aligned as it demands
 _KEPT_FLAGS = ACCESS_MODE | os.O_APPEND | _flag("O_SYNC") | _flag("O_DSYNC") | os.O_TRUNC
@@ -140,17 +139,6 @@ class RealFolder:
             if not os.access(name, mode, dir_fd=folder, follow_symlinks=False):
                 raise failure(errno.EACCES, path)
 
-    def statistics(self) -> dict[str, int]:
-        """Return size and free space of the file system as ``f_*`` names and values of statvfs(3)."""
-        found = os.fstatvfs(self.dirfd)
-        names = ("bsize", "frsize", "blocks", "bfree", "bavail", "files", "ffree", "favail", "flag", "namemax")
-        return {f"f_{name}": getattr(found, f"f_{name}") for name in names}
-
-    def open_folder(self, path: str) -> int:
-        """Open a folder for listing; the descriptor is the caller's."""
-        with self._parent(path) as (folder, name):
-            return os.open(name, os.O_RDONLY | _FOLDER_FLAGS, dir_fd=folder)
-
     def entries(self, fd: int) -> Iterator[os.DirEntry[str]]:
         """Iterate over the entries of an open folder."""
         with os.scandir(fd) as found:
@@ -168,14 +156,25 @@ class RealFolder:
         """Close a folder."""
         os.close(fd)
 
+    def statistics(self) -> dict[str, int]:
+        """Return size and free space of the file system as ``f_*`` names and values of statvfs(3)."""
+        found = os.fstatvfs(self.dirfd)
+        names = ("bsize", "frsize", "blocks", "bfree", "bavail", "files", "ffree", "favail", "flag", "namemax")
+        return {f"f_{name}": getattr(found, f"f_{name}") for name in names}
+
+    def open_folder(self, path: str) -> int:
+        """Open a folder for listing; the descriptor is the caller's."""
+        with self._parent(path) as (folder, name):
+            return os.open(name, os.O_RDONLY | _FOLDER_FLAGS, dir_fd=folder)
+
     def open(self, path: str, flags: int) -> int:
         """Open a file that is there; the descriptor is the caller's. O_APPEND, O_SYNC and O_TRUNC are kept."""
         with self._parent(path) as (folder, name):
-            return os.open(name, flags & _KEPT_FLAGS | _NO_FOLLOW, dir_fd=folder)
+            return os.open(name, flags & _KEPT_FLAGS | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
 
     def create(self, path: str, flags: int, mode: int, caller: Caller) -> int:
         """Open a file, which is made if it is not there; O_EXCL is kept too."""
-        wanted = flags & _KEPT_FLAGS | os.O_CREAT | _NO_FOLLOW
+        wanted = flags & _KEPT_FLAGS | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with self._parent(path) as (folder, name):
             try:
                 fd = os.open(name, wanted | os.O_EXCL, mode, dir_fd=folder)
@@ -318,7 +317,7 @@ def _folders_above(path: str) -> list[str]:
 
 def _chmod(folder: int, name: str, mode: int) -> None:
     # Linux has no fchmodat that leaves links alone; this link of /proc leads to the very entry that was opened
-    fd = os.open(name, _NO_FOLLOW | _flag("O_PATH"), dir_fd=folder)
+    fd = os.open(name, os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", 0), dir_fd=folder)
     try:
         os.chmod(f"/proc/self/fd/{fd}", stat.S_IMODE(mode))
     finally:
