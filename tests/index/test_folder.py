@@ -55,6 +55,29 @@ def test_files_are_those_of_the_trees(folder: Folder, stack: Any) -> None:
     assert (found[0].layout.name, found[1]) == ("edf", "data0001.edf")
 
 
+def test_entries_are_found_in_any_case(folder: Folder, stack: Any) -> None:
+    a = folder.children["a"]
+    assert [folder.spelled(name) for name in ("EDF", "edf", "A", "b", "data0001.edf")] == [
+        "edf",
+        "edf",
+        "a",
+        None,
+        None,
+    ]
+    assert [a.spelled(name) for name in ("B", "DATA.npy", "data.NPY", "DATA0001.NPY")] == [
+        "b",
+        "data.npy",
+        "data.npy",
+        None,
+    ]
+    tree = Tree(stack, EDF)
+    tree.add({"XDS.INP": b"", "xds.inp": b""})
+    names = {"DATA0003.EDF": "data0003.edf", "data0004.EDF": None, "xds.inp": "xds.inp", "Xds.Inp": "XDS.INP"}
+    assert {name: tree.spelled(name) for name in names} == names
+    both = Folder({"Data0001.EDF": tree, "data0001.Edf": tree}, files=tree)
+    assert [both.spelled(name) for name in ("data0001.edf", "DATA0001.edf")] == ["data0001.edf", "Data0001.EDF"]
+
+
 @pytest.mark.parametrize(
     "path",
     [

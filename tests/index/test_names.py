@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastlegacy.errors import UrlError
-from fastlegacy.index.names import Names
+from fastlegacy.index.names import Names, folded, spelled_like
 
 
 def test_numbers_are_padded_and_grow_when_they_must() -> None:
@@ -133,3 +133,51 @@ def test_memory_does_not_grow_with_the_number_of_files() -> None:
     few, many = Names("data", ".edf", 10), Names("data", ".edf", 10**9)
     assert sys.getsizeof(few) == sys.getsizeof(many)
     assert many.index("data1000000000.edf") == 10**9 - 1
+
+
+@given(
+    stem=st.text(st.characters(exclude_characters="/\\\0", exclude_categories=["Cs"]), min_size=1, max_size=20),
+    count=st.integers(1, 20_000),
+    reverse=st.booleans(),
+    data=st.data(),
+)
+def test_a_name_is_found_in_any_case(stem: str, count: int, reverse: bool, data: st.DataObject) -> None:
+    names = Names(stem, ".edf", count, reverse=reverse)
+    name = names.name(data.draw(st.integers(0, count - 1)))
+    turned = data.draw(st.tuples(*(st.sampled_from(sorted({char, *_cases(char)})) for char in name)).map("".join))
+    assert names.spelled(turned) == name
+    assert names.spelled(turned + "x") is None
+    assert names.spelled(names.name(0).replace(".edf", f"{count}.EDF")) in (None, *names)
+
+
+def _cases(char: str) -> set[str]:
+    """What differs from a letter in case only: the other one of a pair."""
+    upper, lower = char.upper(), char.lower()
+    return {upper, lower} if upper.lower() == lower and lower.upper() == upper and len(upper + lower) == 2 else set()
+
+
+@given(st.text(), st.text())
+def test_folding_keeps_the_length_and_is_done_once(one: str, other: str) -> None:
+    assert len(folded(one)) == len(one)
+    assert folded(folded(one)) == folded(one)
+    assert folded(one + other) == folded(one) + folded(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("Data.EDF", "dATA.edf", True),
+        ("ÄÖß", "äöß", True),
+        ("ß", "SS", False),
+        ("\u0131", "I", False),
+        ("\u212a", "K", False),
+    ],
+)
+def test_only_pairs_of_letters_are_alike(one: str, other: str, alike: bool) -> None:
+    assert (folded(one) == folded(other)) is alike
+
+
+def test_of_several_names_the_exact_one_or_the_first_by_bytes_is_meant() -> None:
+    assert spelled_like("aB", ["AB", "aB", "ab"]) == "aB"
+    assert spelled_like("Ab", ["ab", "aB", "AB"]) == "AB"
+    assert spelled_like("Ab", []) is None

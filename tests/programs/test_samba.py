@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A Samba share of a mount, with packaging/smb.conf: what smbclient sees, puts, renames and removes."""
+"""A Samba share of a mount, with packaging/smb.conf: what its clients see, put, rename and remove."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
+from fastlegacy.faces.mount.ask import ask
 from fastlegacy.testing.mounts import mount_command, mounted, reason_for_no_mount
 
 pytestmark = [
@@ -33,15 +34,26 @@ HEADER_BYTES = 256
 
 Client = Callable[..., str]
 
+# who looks for names in other case: the mount, as packaging/smb.conf has it, or Samba
+SEARCHERS = {"mount": (["--ignore-case"], "yes"), "samba": ([], "no")}
+
+
+@pytest.fixture(scope="module", params=SEARCHERS)
+def searcher(request: pytest.FixtureRequest) -> str:
+    """Return who looks for names in other case."""
+    return str(request.param)
+
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(searcher: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A mount of 10 000 frames; frame n is full of the number n."""
     above = tmp_path_factory.mktemp("samba")
     with h5py.File(above / "scan.h5", "w") as file:
         pixels = np.broadcast_to(np.arange(FRAMES, dtype="u2")[:, None, None], (FRAMES, NY, NX))
         file.create_dataset("x", data=pixels, chunks=(100, NY, NX), compression=1)
-    command = mount_command(f"{above / 'scan.h5'}::/x", above / "work", "--format", "flat", "--allow-other")
+    command = mount_command(
+        f"{above / 'scan.h5'}::/x", above / "work", "--format", "flat", "--allow-other", *SEARCHERS[searcher][0]
+    )
     with mounted(command, above / "work") as folder:
         yield folder
 
@@ -52,19 +64,19 @@ def frame(number: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def client(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """Return ``client("ls; get x y")``: runs commands of smbclient on the share, returns what they print."""
+def port(searcher: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Return the port of a server whose share ``legacy`` is the mount."""
     state = tmp_path_factory.mktemp("smbd")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        number = int(free.getsockname()[1])
     config = configparser.ConfigParser(interpolation=None)
     config.read(ROOT / "packaging" / "smb.conf")
     # what belongs to this machine: places, and nobody has a password here
     places = ("private dir", "lock directory", "state directory", "cache directory", "pid directory", "ncalrpc dir")
     here = {
         **dict.fromkeys(places, str(state)),
-        "smb ports": str(port),
+        "smb ports": str(number),
         "interfaces": "127.0.0.1/8",
         "bind interfaces only": "yes",
         "map to guest": "bad user",
@@ -73,30 +85,38 @@ def client(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
         "load printers": "no",
     }
     config["global"].update(here)
-    config["legacy"].update({"path": str(folder), "guest ok": "yes"})
+    assert config["legacy"]["case sensitive"] == "yes"
+    config["legacy"].update({"path": str(folder), "guest ok": "yes", "case sensitive": SEARCHERS[searcher][1]})
     with open(state / "smb.conf", "w") as file:
         config.write(file)
     command = ["smbd", "--foreground", f"--configfile={state / 'smb.conf'}", f"--log-basename={state}"]
     null = subprocess.DEVNULL
     # it makes a process group of its own, and ends that when it ends
     server = subprocess.Popen(command, stdin=null, stdout=null, stderr=null)
-
-    def run(commands: str, *, fails: bool = False) -> str:
-        words = ["smbclient", "//127.0.0.1/legacy", "-p", str(port), "-N", "-c", commands]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120, cwd=state, check=False)
-        assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return done.stdout
-
     try:
         deadline = time.monotonic() + 20
-        while not _listens(port):
+        while not _listens(number):
             assert server.poll() is None, "smbd has ended"
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        yield run
+        yield number
     finally:
         server.terminate()
         server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def client(port: int, tmp_path_factory: pytest.TempPathFactory) -> Client:
+    """Return ``client("ls; get x y")``: runs commands of smbclient on the share, returns what they print."""
+    here = tmp_path_factory.mktemp("smbclient")
+
+    def run(commands: str, *, fails: bool = False) -> str:
+        words = ["smbclient", "//127.0.0.1/legacy", "-p", str(port), "-N", "-c", commands]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, cwd=here, check=False)
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        return done.stdout
+
+    return run
 
 
 def _listens(port: int) -> bool:
@@ -162,3 +182,63 @@ def test_free_space_is_that_of_the_folder(client: Client, folder: Path) -> None:
     line = next(line for line in client("ls nothing*; du").splitlines() if "blocks of size" in line)
     blocks, size = int(line.split()[0]), int(line.split("size")[1].split(".")[0])
     assert blocks * size == pytest.approx(found.f_blocks * found.f_frsize, rel=0.01)
+
+
+def test_names_that_differ_in_case_only_are_one_file(client: Client, folder: Path, tmp_path: Path) -> None:
+    real = folder.with_name("work_real")
+    (tmp_path / "one").write_bytes(b"one")
+    (tmp_path / "two").write_bytes(b"and two")
+    client(f"put {tmp_path / 'one'} Table.txt; put {tmp_path / 'two'} TABLE.TXT")
+    assert {path.name: path.read_bytes() for path in real.iterdir()} == {"Table.txt": b"and two"}
+    client("del table.txt")
+    assert os.listdir(real) == []
+
+
+def test_the_case_of_a_name_alone(client: Client, folder: Path, searcher: str, tmp_path: Path) -> None:
+    real = folder.with_name("work_real")
+    (tmp_path / "one").write_bytes(b"one")
+    client(f"put {tmp_path / 'one'} Table.txt")
+    told = client("rename Table.txt TABLE.txt", fails=searcher == "mount")
+    assert ("COLLISION" in told) == (searcher == "mount")
+    assert os.listdir(real) == ["Table.txt" if searcher == "mount" else "TABLE.txt"]
+    client("del table.TXT")
+    assert os.listdir(real) == []
+
+
+def _listings(folder: Path) -> int:
+    """Return how often the mount was asked for the entries of a folder."""
+    return int(ask(folder, "statistics")["operations"]["readdir"]["calls"])
+
+
+def test_who_looks_for_names_in_other_case(client: Client, folder: Path, searcher: str, tmp_path: Path) -> None:
+    before = _listings(folder)
+    for number in range(1001, 1006):
+        client(f"get DATA{number}.RAW {tmp_path / 'copy'}")
+        assert (tmp_path / "copy").read_bytes()[HEADER_BYTES:] == frame(number)
+    listings = _listings(folder) - before
+    assert listings == 0 if searcher == "mount" else listings > 0
+
+
+def test_another_client_sees_the_same(port: int, folder: Path) -> None:
+    smb = pytest.importorskip("smbclient", reason="the package smbprotocol, a client in Python, is not installed")
+    share, name = r"\\127.0.0.1\legacy", "nobody here"  # who is not known is a guest
+    smb.ClientConfig(require_secure_negotiate=False)  # a guest has no key to sign with
+    smb.register_session("127.0.0.1", username=name, password="x", port=port, require_signing=False)
+    try:
+        found = {entry.name: entry.smb_info.end_of_file for entry in smb.scandir(share, port=port)}
+        size = HEADER_BYTES + 2 * NY * NX
+        assert found == {f"data{number:04d}.raw": size for number in range(1, FRAMES + 1)}
+        for number, name in ((77, "data0077.raw"), (78, "DATA0078.RAW"), (10_000, "Data10000.Raw")):
+            with smb.open_file(rf"{share}\{name}", mode="rb", port=port) as file:
+                file.seek(HEADER_BYTES)
+                assert file.read() == frame(number)
+        with smb.open_file(rf"{share}\Log.txt", mode="wb", port=port) as file:
+            file.write(b"line\n")
+        with smb.open_file(rf"{share}\LOG.TXT", mode="ab", port=port) as file:
+            file.write(b"line\n")
+        assert (folder.with_name("work_real") / "Log.txt").read_bytes() == b"line\nline\n"
+        smb.rename(rf"{share}\log.txt", rf"{share}\done.txt", port=port)
+        smb.remove(rf"{share}\DONE.txt", port=port)
+        assert os.listdir(folder.with_name("work_real")) == []
+    finally:
+        smb.reset_connection_cache()

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from fastlegacy.errors import FastlegacyError, SourceError
 from fastlegacy.hdf5.chunks import NOWHERE, StoredDataset
 from fastlegacy.hdf5.stack import Stack
+from fastlegacy.hdf5.threads import cores
 from fastlegacy.hdf5.virtual import Part
 
 __all__ = ["Cause", "Checked", "ChunkCheck", "Damage"]
@@ -136,7 +136,7 @@ class ChunkCheck:
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        self._threads = threads or len(os.sched_getaffinity(0))
+        self._threads = threads or cores()
         self._known: dict[_Key, _Known] = {}
         self._local = threading.local()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
+import sys
 import threading
 import weakref
 from collections import OrderedDict
@@ -28,6 +28,16 @@ __all__ = ["Context", "default_context", "stat_source"]
 DEFAULT_CACHE_BYTES = 512 << 20
 _MOST_OPEN = 256
 _MOST_FOLDERS = 10_000
+_WINDOWS_OPEN = 8192  # of the C library there
+
+
+def _open_limit() -> int:
+    """Return how many files a process may have open."""
+    if sys.platform == "win32":
+        return _WINDOWS_OPEN
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 class Context:
@@ -42,8 +52,7 @@ class Context:
     """
 
     def __init__(self, cache_bytes: int = DEFAULT_CACHE_BYTES, max_open: int | None = None) -> None:
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self.max_open = max_open or max(2, min(_MOST_OPEN, limit // 8))
+        self.max_open = max_open or max(2, min(_MOST_OPEN, _open_limit() // 8))
         self.cache = _core.Cache(cache_bytes)
         self.files = _core.Files(self.max_open)
         self.growing = False

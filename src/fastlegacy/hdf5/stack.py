@@ -22,7 +22,7 @@ from fastlegacy.hdf5.files import Context, default_context, stat_source
 from fastlegacy.hdf5.growing import GrowingResolver, Signature, at_rest, signature
 from fastlegacy.hdf5.inventory import frames_in_full
 from fastlegacy.hdf5.mapping import Box, EmptyError, compose, select
-from fastlegacy.hdf5.threads import share
+from fastlegacy.hdf5.threads import cores, share
 from fastlegacy.hdf5.url import DataUrl, Selection, parse_url
 from fastlegacy.hdf5.virtual import Missing, Part, Resolved, Resolver
 from fastlegacy.model import Geometry, StackFacts, number_of_frames
@@ -325,7 +325,7 @@ class Stack(Sequence[Frame]):
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"{self.url}: frames {start} to {stop} of {len(self)} frames")
         out = self._memory(out, (stop - start, *self.shape[1:]))
-        workers = min(threads or len(os.sched_getaffinity(0)), max(1, stop - start))
+        workers = min(threads or cores(), max(1, stop - start))
         step = min(self._frames_per_chunk, -(-(stop - start) // workers))
 
         def read(first: int) -> None:

@@ -3,13 +3,20 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-__all__ = ["share"]
+__all__ = ["cores", "share"]
 
 Item = TypeVar("Item")
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    # only Linux knows that some of them may not be for this process
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def share(work: Callable[[Item], None], items: Iterable[Item], threads: int) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 from fastlegacy.errors import FastlegacyError, UrlError
 from fastlegacy.index.epoch import EPOCH
+from fastlegacy.index.names import folded, spelled_like
 from fastlegacy.index.tree import Tree, VirtualFile
 
 if TYPE_CHECKING:
@@ -225,6 +226,7 @@ class Folder(Mapping[str, VirtualFile]):
                     f"there are two entries of the name {name!r} in one folder", hint="name them differently"
                 )
             self._children[name] = Folder.of(child)
+        self._in_any_case: dict[str, list[str]] | None = None
 
     @classmethod
     def of(cls, root: Tree | Slot | Folder) -> Folder:
@@ -295,6 +297,21 @@ class Folder(Mapping[str, VirtualFile]):
         for name in path.split("/") if path else ():
             found = None if found is None else found._children.get(name)
         return found
+
+    def spelled(self, name: str) -> str | None:
+        """Return the name of a file or folder in this folder itself that is given in any case; None if there is none.
+
+        Of several that differ in case only it is the one that is spelled so, or else the first by its bytes.
+        """
+        if self._in_any_case is None:
+            known: dict[str, list[str]] = {}
+            for child in self._children:
+                known.setdefault(folded(child), []).append(child)
+            self._in_any_case = known
+        trees = (slot.found() for slot in self._slots)
+        files = [tree.spelled(name) for tree in trees if tree is not None]
+        names = [*self._in_any_case.get(folded(name), ()), *(file for file in files if file is not None)]
+        return spelled_like(name, names)
 
     def walk(self) -> Iterator[tuple[str, Slot]]:
         """Iterate over all slots, each with the path of the folder that its files are in; nothing is made."""

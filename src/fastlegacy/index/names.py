@@ -7,15 +7,49 @@ Each frame has exactly one name, and each name that is understood is the name of
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fastlegacy.errors import UrlError
 
-__all__ = ["Names"]
+__all__ = ["Names", "folded", "spelled_like"]
 
 _NAME_MAX = 255
 _DIGITS = frozenset("0123456789")
+
+
+def folded(name: str) -> str:
+    """Return what two names have in common that differ in case only: as many characters, all of them capitals.
+
+    Only letters that are each other's capital and small one are alike, as on Windows: `ß` is not `SS`.
+    """
+    return name.upper() if name.isascii() else "".join(map(_capital, name))
+
+
+@lru_cache(4096)
+def _capital(char: str) -> str:
+    capital = char.upper()
+    return capital if len(capital) == 1 and capital.lower() == char.lower() else char
+
+
+def spelled_like(name: str, found: Iterable[str]) -> str | None:
+    """Return the one of some names that differ from a name in nothing but case: the name itself, or the first by bytes.
+
+    Parameters
+    ----------
+    name : str
+    found : iterable of str
+        All of them have the same :func:`folded` as the name.
+
+    Returns
+    -------
+    str or None
+        None if there is none.
+    """
+    names = set(found)
+    return name if name in names else min(names, key=os.fsencode, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +119,15 @@ class Names:
             return None
         index = int(number) - self.first
         return self._turned(index) if 0 <= index < self.count else None
+
+    def spelled(self, name: str) -> str | None:
+        """Return the name of a file that is given in any case; None if there is none."""
+        end = len(name) - len(self.suffix)
+        if end < len(self.stem):
+            return None
+        number = name[len(self.stem) : end]
+        candidate = f"{self.stem}{number}{self.suffix}"
+        return candidate if folded(candidate) == folded(name) and self.index(candidate) is not None else None
 
     def _turned(self, index: int) -> int:
         return self.count - 1 - index if self.reverse else index

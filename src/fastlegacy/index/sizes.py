@@ -19,6 +19,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlegacy.hdf5.threads import cores
 from fastlegacy.index.ahead import Ahead
 from fastlegacy.index.crew import Crew
 from fastlegacy.index.epoch import EPOCH
@@ -77,7 +78,7 @@ class Sizes:
         self._frames = frames
         self._what = what
         self._side_file = side_file
-        self._threads = len(os.sched_getaffinity(0)) if threads is None else threads
+        self._threads = cores() if threads is None else threads
         self._clock = clock
         self._table: _Table | None = None if known is None else _Table(frames, known)
         self._save_at: float | None = None

@@ -7,11 +7,12 @@ the mount, the process that serves it would wait for itself.
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import hashlib
 import os
 import secrets
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -99,7 +100,15 @@ def unseal(data: bytes, magic: bytes) -> bytes:
 
 
 def open_folder(folder: Path) -> int:
-    """Make a folder and those above it, for the user only, and return its descriptor."""
+    """Make a folder and those above it, for the user only, and return its descriptor.
+
+    Raises
+    ------
+    OSError
+        If that is not possible. On Windows, which has no such descriptors, it never is: nothing is remembered there.
+    """
+    if sys.platform == "win32":
+        raise OSError(errno.ENOTSUP, "folders have no descriptors on Windows", str(folder))
     # not by mkdir(parents=True): a mount runs without umask, and folders above would be open to everybody
     for each in (*reversed(folder.parents), folder):
         if not each.is_dir():
@@ -116,6 +125,8 @@ def close_folder(fd: int) -> None:
 
 def read(folder: int, name: str) -> bytes:
     """Return the content of a plain file; OSError where there is none."""
+    if folder < 0:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
     # O_NONBLOCK: a pipe of that name must not keep anybody waiting
     fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     with open(fd, "rb") as file:
@@ -146,6 +157,8 @@ def locked(folder: int) -> Iterator[None]:
 
     Without the lock nothing is damaged: what two processes save at the same time is then what one of them knew.
     """
+    if folder < 0:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "lock")
     fd = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
     try:
         _lock(fd)
@@ -155,6 +168,8 @@ def locked(folder: int) -> Iterator[None]:
 
 
 def _lock(fd: int) -> None:
+    import fcntl  # Windows has no such module, and no folder that comes here
+
     end = time.monotonic() + _LOCK_PATIENCE_S
     # a file system without locks raises another OSError
     with suppress(OSError):

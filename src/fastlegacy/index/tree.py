@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastlegacy._view import PieceFile
 from fastlegacy.errors import LayoutError, UrlError
-from fastlegacy.index.names import Names
+from fastlegacy.index.names import Names, folded, spelled_like
 from fastlegacy.index.sizes import Sizes
 from fastlegacy.index.view import StackLike, View
 from fastlegacy.model import CodedPixels, Layout, Literal, Padding, Piece, Pixels, StackFacts, piece_size
@@ -165,6 +165,17 @@ class Tree(Mapping[str, "VirtualFile"]):
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and (name in self._extras or self._number(name) is not None)
+
+    def spelled(self, name: str) -> str | None:
+        """Return the name of a file that is given in any case; None if there is none.
+
+        Of several that differ in case only it is the one that is spelled so, or else the first by its bytes.
+        """
+        found = [extra for extra in self._extras if folded(extra) == folded(name)]
+        numbered = self.names_by_number.spelled(name)
+        if numbered is not None and numbered in self:
+            found.append(numbered)
+        return spelled_like(name, found)
 
     def _number(self, name: str) -> int | None:
         """Index of the file of a frame that is there; None for every other name."""

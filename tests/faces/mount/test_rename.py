@@ -13,7 +13,7 @@ import pytest
 from fastlegacy.errors import MountError
 from fastlegacy.faces.mount import rename
 from fastlegacy.faces.mount.places import Places
-from fastlegacy.faces.mount.rename import recover, renamed, server_pid_of_journal
+from fastlegacy.faces.mount.rename import moved_away, recover, renamed, server_pid_of_journal
 
 
 @pytest.fixture
@@ -140,4 +140,47 @@ def test_a_folder_that_cannot_be_renamed(places: Places, monkeypatch: pytest.Mon
 def test_two_at_once(places: Places) -> None:
     with renamed(places), pytest.raises(MountError, match="journal cannot be written"), renamed(places):
         pytest.fail("it went on")
+    assert is_as_before(places)
+
+
+def test_without_a_mount_point(places: Places) -> None:
+    """As WinFsp wants it."""
+    with moved_away(places) as real:
+        assert real == places.real
+        assert os.listdir(real) == ["kept"]
+        assert not os.path.lexists(places.folder)
+        assert server_pid_of_journal(places.journal) == os.getpid()
+    assert is_as_before(places)
+
+
+@pytest.mark.parametrize("left_behind", [False, True])
+def test_a_mount_point_that_stays_is_removed_if_it_is_empty(places: Places, left_behind: bool) -> None:
+    with moved_away(places):
+        if left_behind:
+            os.mkdir(places.folder)
+    assert is_as_before(places)
+
+
+def test_a_folder_that_is_in_use_keeps_its_name(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_use(*_paths: str) -> None:
+        raise PermissionError(13, "it is used by another process")
+
+    monkeypatch.setattr(rename.os, "rename", in_use)
+    monkeypatch.setattr(rename, "started_at", lambda _pid: 1)
+    monkeypatch.setattr(rename.sys, "platform", "win32")
+    with pytest.raises(MountError, match=r"used by another process.*HDF5 files"), moved_away(places):
+        pytest.fail("it was not renamed")
+    assert is_as_before(places)
+
+
+def test_a_folder_that_is_in_use_gets_its_name_back_at_the_next_start(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move = os.rename
+    with pytest.raises(MountError, match="cannot be renamed back"), moved_away(places):
+        monkeypatch.setattr(rename.os, "rename", lambda *paths: os.listdir(os.path.join(*paths)))
+    monkeypatch.setattr(rename.os, "rename", move)
+    write_dead = json.loads(Path(places.journal).read_text()) | {"pid": 2**22 + 1}
+    Path(places.journal).write_text(json.dumps(write_dead))
+    assert recover(places)
     assert is_as_before(places)

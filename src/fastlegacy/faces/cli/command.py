@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Command", "add_json_option", "print_json", "print_table"]
+from fastlegacy.errors import UrlError
+
+__all__ = ["Command", "add_json_option", "not_for_windows", "print_json", "print_table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,12 @@ class Command:
 def add_json_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def not_for_windows(what: str, *, hint: str = "a mount is ended there by Ctrl-C in its own window") -> None:
+    """Raise UrlError on Windows, where nobody can talk to a mount."""
+    if sys.platform == "win32":
+        raise UrlError(f"{what} is not for Windows", hint=hint)
 
 
 def print_json(value: object) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import pwd
 import re
 import sys
 from collections.abc import Sequence
@@ -131,6 +130,8 @@ def _known() -> dict[str, bool]:
 
 def _become(name: str) -> None:
     """Go on as another user: files are read, and the mount belongs to him."""
+    import pwd  # Windows, where this is never called, has no such module
+
     try:
         found = pwd.getpwnam(name)
     except KeyError:

@@ -7,10 +7,10 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastlegacy.errors import UrlError
-from fastlegacy.faces.cli.command import Command
+from fastlegacy.faces.cli.command import Command, not_for_windows
 from fastlegacy.faces.cli.tree_options import (
     add_source_arguments,
     add_tree_options,
@@ -44,6 +44,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="threads that decode what a program will read next; 0: none (default: the number of cores - 1)",
     )
+    group.add_argument("--ignore-case", action="store_true", help="find names in any case, as Windows programs ask")
     group.add_argument("-o", dest="options", metavar="OPTS", help="more options for FUSE, separated by commas")
     group = parser.add_argument_group("background")
     group.add_argument("--background", action="store_true", help="return as soon as the mount answers; it goes on")
@@ -66,6 +67,7 @@ def _run(args: argparse.Namespace) -> int:
 
         _serve(args, sources, folder, tell_ready)
         return 0
+    not_for_windows("--background", hint="leave it out, and let the window stay open")
     from fastlegacy.faces.mount.background import Files, in_background
 
     files = Files(folder, log=args.log_file, pid=args.pid_file)
@@ -75,9 +77,9 @@ def _run(args: argparse.Namespace) -> int:
 def _serve(args: argparse.Namespace, sources: Sequence[str | DataUrl], folder: str, ready: Callable[[], None]) -> None:
     """Mount until the end; then tell what was served."""
     from fastlegacy.faces.mount.figures import Figures
-    from fastlegacy.faces.mount.session import mount
     from fastlegacy.faces.mount.statistics import report
 
+    mount = _mount_of_this_system()
     with opened_collection(args, sources, follow=args.follow) as collection:
 
         def announce() -> None:
@@ -90,6 +92,7 @@ def _serve(args: argparse.Namespace, sources: Sequence[str | DataUrl], folder: s
             folder,
             rename=args.rename,
             allow_other=args.allow_other,
+            ignore_case=args.ignore_case,
             options=args.options,
             prefetch=args.prefetch,
             settings=_settings(args, sources),
@@ -99,6 +102,16 @@ def _serve(args: argparse.Namespace, sources: Sequence[str | DataUrl], folder: s
         _log.info("served: %s", Figures.of(statistics))
     elif not args.quiet:
         print(report(statistics))
+
+
+def _mount_of_this_system() -> Callable[..., dict[str, Any]]:
+    if sys.platform == "win32":
+        from fastlegacy.faces.mount import winfsp
+
+        return winfsp.mount
+    from fastlegacy.faces.mount.session import mount
+
+    return mount
 
 
 def _settings(args: argparse.Namespace, sources: Sequence[str | DataUrl]) -> dict[str, object]:

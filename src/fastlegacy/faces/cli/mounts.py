@@ -7,7 +7,7 @@ import argparse
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from fastlegacy.faces.cli.command import Command, add_json_option, print_json, print_table
+from fastlegacy.faces.cli.command import Command, add_json_option, not_for_windows, print_json, print_table
 
 if TYPE_CHECKING:
     from fastlegacy.faces.mount.census import Found
@@ -21,6 +21,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    not_for_windows("fastlegacy mounts")
     from fastlegacy.faces.mount.census import census
 
     found = census()

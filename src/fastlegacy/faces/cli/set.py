@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 
 from fastlegacy.errors import UrlError
-from fastlegacy.faces.cli.command import Command, add_json_option, print_json, print_table
+from fastlegacy.faces.cli.command import Command, add_json_option, not_for_windows, print_json, print_table
 
 __all__ = ["COMMAND"]
 
@@ -27,6 +27,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    not_for_windows("fastlegacy set", hint="write the values into fastlegacy.toml beside the data")
     from fastlegacy.faces.mount.ask import ask
 
     values = _parsed(args.values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from fastlegacy.faces.cli.command import Command
+from fastlegacy.faces.cli.command import Command, not_for_windows
 
 __all__ = ["COMMAND"]
 
@@ -18,6 +18,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    not_for_windows("fastlegacy umount")
     from fastlegacy.faces.mount.mountinfo import umount
 
     umount(args.folder, lazy=args.lazy)

@@ -8,6 +8,7 @@ import ctypes
 import importlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -19,7 +20,7 @@ from typing import Any
 from fastlegacy.errors import MountError
 from fastlegacy.faces.mount._loop import address_of
 
-__all__ = ["StandardError", "check_device", "load", "names_codec", "option", "serve"]
+__all__ = ["StandardError", "check_device", "load", "names_codec", "option", "serve", "serve_winfsp"]
 
 _CODEC = "fastlegacy_names"
 _LIBRARY = "libfuse.so.2"
@@ -29,6 +30,8 @@ BeforePython = Callable[[int, int, int], tuple[int, int, int]]
 """Addresses of Python's functions in these slots -> those of the C functions that go before them."""
 
 _INSTALL = "install the system package libfuse2 (libfuse2t64 on Debian 13 and Ubuntu 24.04): apt install libfuse2"
+_INSTALL_WINFSP = "install it: winget install WinFsp.WinFsp, or https://winfsp.dev"
+_CASE_INSENSITIVE = 1 << 29  # FSP_FUSE_CAP_CASE_INSENSITIVE
 
 
 def load() -> ModuleType:
@@ -47,6 +50,8 @@ def load() -> ModuleType:
     except ImportError as error:
         raise MountError("the Python package refuse is not installed", hint="pip install refuse") from error
     except OSError as error:
+        if sys.platform == "win32":
+            raise MountError(f"WinFsp is not on this machine ({error})", hint=_INSTALL_WINFSP) from error
         raise MountError(f"libfuse 2 is not on this machine ({error})", hint=_INSTALL) from error
     version = high._libfuse.fuse_version()
     if not 26 <= version < 30:
@@ -247,3 +252,62 @@ def serve(high: ModuleType, operations: Any, folder: str, options: Iterable[str]
     before_python = getattr(operations, "before_python", None)
     with _native_table(high, native, before_python), _whole_stat(high), names_codec() as codec:
         _listing(high)(operations, folder, raw_fi=True, encoding=codec, foreground=True, **keywords)
+
+
+class _Connection(ctypes.Structure):
+    """libfuse 2's ``struct fuse_conn_info`` as far as it is used here."""
+
+    _fields_ = [
+        (name, ctypes.c_uint)
+        for name in ("major", "minor", "async_read", "max_write", "max_readahead", "capable", "want")
+    ]
+
+
+def serve_winfsp(
+    high: ModuleType,
+    operations: Any,
+    folder: str,
+    options: Iterable[str],
+    end_by: Callable[[Callable[[], None] | None], None],
+) -> None:
+    """Mount by WinFsp, and answer Windows until the mount is gone.
+
+    refuse's own table is used as it is: WinFsp's is as long, and no slot of it is a C function here.
+
+    Parameters
+    ----------
+    high, operations, folder, options
+        As for :func:`serve`.
+    end_by : callable
+        Is told what ends the mount, and None when it has ended.
+
+    Raises
+    ------
+    RuntimeError
+        If WinFsp ends with an error.
+    """
+
+    class Fuse(high.FUSE):  # type: ignore[misc, name-defined]
+        def init(self, connection: int) -> Any:
+            told = ctypes.cast(connection, ctypes.POINTER(_Connection)).contents
+            # Windows sends names in any case to what is mounted on a folder, and must know that this is right
+            told.want |= told.capable & _CASE_INSENSITIVE
+            fuse = ctypes.c_void_p(high._libfuse.fuse_get_context().contents.fuse)
+            end_by(lambda: high._libfuse.fuse_exit(fuse))
+            return super().init(connection)
+
+        def destroy(self, data: int) -> Any:
+            end_by(None)  # from now on it may be gone
+            return super().destroy(data)
+
+    keywords: dict[str, Any] = {}
+    for text in options:
+        name, equals, value = text.partition("=")
+        keywords[name] = value if equals else True
+    set_handler = high.signal
+    high.signal = lambda number, _handler: signal.getsignal(number)  # type: ignore[attr-defined]
+    try:
+        with names_codec() as codec:
+            Fuse(operations, folder, raw_fi=True, encoding=codec, foreground=True, **keywords)
+    finally:
+        high.signal = set_handler  # type: ignore[attr-defined]

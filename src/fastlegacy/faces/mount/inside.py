@@ -25,6 +25,7 @@ from fastlegacy._view import PieceFile
 from fastlegacy.faces.mount.figures import Figures, duration
 from fastlegacy.faces.mount.logbook import LastLines
 from fastlegacy.index.folder import Folder
+from fastlegacy.index.names import folded
 from fastlegacy.index.tree import Tree
 
 __all__ = ["FOLDER", "About", "InsideFiles", "as_toml", "metrics", "status", "with_inside"]
@@ -190,6 +191,10 @@ class InsideFiles(Tree):
     def __contains__(self, name: object) -> bool:
         return name in self._contents
 
+    def spelled(self, name: str) -> str | None:
+        """Return the name of a file that is given in any case; None if there is none."""
+        return next((known for known in self._names if folded(known) == folded(name)), None)
+
     def index_of(self, name: str) -> int:
         """Return the index of a file; KeyError if there is none."""
         if name not in self._contents:
@@ -253,6 +258,11 @@ class _Beside(Folder):
         if path == self._name and path not in self._children:
             return self._hidden
         return super().folder(path)
+
+    def spelled(self, name: str) -> str | None:
+        """Return the name of an entry that is given in any case."""
+        found = super().spelled(name)
+        return self._name if found is None and folded(name) == folded(self._name) else found
 
 
 def with_inside(

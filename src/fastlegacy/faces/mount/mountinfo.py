@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ def mounts(text: str | None = None) -> list[Mount]:
     text : str, optional
         What to read instead of /proc/self/mountinfo.
     """
+    if text is None and sys.platform == "win32":
+        return []  # Windows has no such list; what is served is known by its journal
     if text is None:
         text = os.fsdecode(Path("/proc/self/mountinfo").read_bytes())
     return [_parsed(line) for line in text.split("\n") if line]
@@ -94,6 +97,8 @@ def holders(folder: str, *, working_folder_only: bool = False, but: int | None =
 
     Only those that this process is allowed to look into are found.
     """
+    if sys.platform == "win32":
+        return []
     below = folder.rstrip("/") + "/"
     pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
     return sorted(

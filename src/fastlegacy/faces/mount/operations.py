@@ -239,13 +239,13 @@ class Operations:
         """Close a folder."""
         folder = self._folders.pop(handle)
         if folder.fd is not None:
-            os.close(folder.fd)
+            self._overlay.close_folder(folder.fd)
 
     def fsyncdir(self, _path: str | None, _data_only: int, handle: int) -> None:
         """Bring a folder to the disk."""
         fd = self._folders[handle].fd
         if fd is not None:
-            os.fsync(fd)
+            self._overlay.sync_folder(fd)
 
     # ---- open files
 
@@ -283,7 +283,7 @@ class Operations:
         """Bring a file to the disk."""
         fd = self._handles.fd(info.fh)
         if fd >= 0:
-            (os.fdatasync if data_only else os.fsync)(fd)
+            (os.fdatasync if data_only and hasattr(os, "fdatasync") else os.fsync)(fd)
 
     def truncate(self, path: str | None, size: int, info: FileInfo | None = None) -> None:
         """Answer truncate (by path) and ftruncate (by handle)."""

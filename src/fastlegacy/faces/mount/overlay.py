@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from fastlegacy.faces.mount.inside import FOLDER as INSIDE
-from fastlegacy.faces.mount.real import Attributes, Caller, RealFolder, failure
+from fastlegacy.faces.mount.real import ACCESS_MODE, Attributes, Caller, RealFolder, failure
 from fastlegacy.faces.mount.virtual import Entry, VirtualEntries
 
 if TYPE_CHECKING:
@@ -162,7 +162,8 @@ class Overlay:
             To be filled with the names of all real entries: they hide virtual files.
         """
         is_virtual = path != "/" and self._virtual.is_folder(path)
-        yield ".", stat.S_IFDIR, self._virtual.inode(path) if is_virtual or fd is None else os.fstat(fd).st_ino
+        own = self._virtual.inode(path) if is_virtual or fd is None else self._real.inode_of_folder(fd)
+        yield ".", stat.S_IFDIR, own
         for name, kind, inode in () if fd is None else self._real_entries(fd):
             seen.add(name)
             if name.startswith(_HIDDEN):
@@ -174,11 +175,17 @@ class Overlay:
             if entry[0] not in seen:
                 yield entry
 
-    @staticmethod
-    def _real_entries(fd: int) -> Iterator[Entry]:
-        with os.scandir(fd) as found:
-            for entry in found:
-                yield entry.name, _type_of(entry), entry.inode()
+    def _real_entries(self, fd: int) -> Iterator[Entry]:
+        for entry in self._real.entries(fd):
+            yield entry.name, _type_of(entry), entry.inode()
+
+    def sync_folder(self, fd: int) -> None:
+        """Bring a real folder that is open to the disk."""
+        self._real.sync_folder(fd)
+
+    def close_folder(self, fd: int) -> None:
+        """Close a real folder."""
+        self._real.close_folder(fd)
 
     # ---- opening
 
@@ -200,7 +207,7 @@ class Overlay:
         if flags & os.O_TRUNC:
             with self._real_parents(path):
                 return self._real.create(path, flags, self._new_file_mode, caller)
-        if flags & os.O_ACCMODE != os.O_RDONLY:
+        if flags & ACCESS_MODE != os.O_RDONLY:
             raise failure(errno.EROFS, path)
         return self._virtual.file(path)
 

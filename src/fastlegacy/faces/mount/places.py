@@ -6,8 +6,11 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from fastlegacy.faces.mount.win32 import process_started
 
 __all__ = ["Places", "is_alive", "is_dead_mount", "server_pid_of_link", "started_at"]
 
@@ -64,7 +67,12 @@ def is_alive(pid: int, started: int | None = None) -> bool:
 
 
 def started_at(pid: int) -> int | None:
-    """Return the start time of a process, clock ticks since boot; None if it does not run (or is a zombie)."""
+    """Return when a process began, in the system's own steps; None if it does not run (or is a zombie).
+
+    On Linux these are clock ticks since boot.
+    """
+    if sys.platform == "win32":
+        return process_started(pid)
     try:
         # the second field, the program's name in brackets, may hold anything
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()

@@ -15,15 +15,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-__all__ = ["Attributes", "Caller", "RealFolder", "attributes_of", "failure"]
+__all__ = ["ACCESS_MODE", "Attributes", "Caller", "RealFolder", "attributes_of", "failure"]
 
 Attributes = dict[str, int]
 """``st_*`` names and values as stat(2) has them; times are whole nanoseconds."""
 
-_FOLDER_FLAGS = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_WALK_FLAGS = _FOLDER_FLAGS | getattr(os, "O_PATH", 0)
+ACCESS_MODE = 3
+"""O_ACCMODE, which Python has not on Windows: O_RDONLY, O_WRONLY and O_RDWR are 0, 1 and 2 everywhere."""
+
+
+def _flag(name: str) -> int:
+    # what a system has not is left out: macOS has no O_PATH, Windows nearly nothing (real_paths.py is for it)
+    return int(getattr(os, name, 0))
+
+
+_FOLDER_FLAGS = _flag("O_DIRECTORY") | _flag("O_NOFOLLOW") | _flag("O_CLOEXEC")
+_WALK_FLAGS = _FOLDER_FLAGS | _flag("O_PATH")
 # O_DIRECT is not among them: libfuse's buffers are not aligned as it demands
-_KEPT_FLAGS = os.O_ACCMODE | os.O_APPEND | os.O_SYNC | os.O_DSYNC | os.O_TRUNC
+_KEPT_FLAGS = ACCESS_MODE | os.O_APPEND | _flag("O_SYNC") | _flag("O_DSYNC") | os.O_TRUNC
+_PAGE_BYTES = 4096
 _UTIME_OMIT = (1 << 30) - 2
 _AT_SYMLINK_NOFOLLOW = 0x100
 
@@ -52,10 +62,11 @@ def attributes_of(found: os.stat_result) -> Attributes:
         "st_nlink": found.st_nlink,
         "st_uid": found.st_uid,
         "st_gid": found.st_gid,
-        "st_rdev": found.st_rdev,
+        "st_rdev": getattr(found, "st_rdev", 0),
         "st_size": found.st_size,
-        "st_blksize": found.st_blksize,
-        "st_blocks": found.st_blocks,
+        # Windows has none of the two
+        "st_blksize": getattr(found, "st_blksize", _PAGE_BYTES),
+        "st_blocks": getattr(found, "st_blocks", -(-found.st_size // 512)),
         "st_atime": found.st_atime_ns,
         "st_mtime": found.st_mtime_ns,
         "st_ctime": found.st_ctime_ns,
@@ -127,6 +138,23 @@ class RealFolder:
             os.stat(name, dir_fd=folder, follow_symlinks=False)
             if not os.access(name, mode, dir_fd=folder, follow_symlinks=False):
                 raise failure(errno.EACCES, path)
+
+    def entries(self, fd: int) -> Iterator[os.DirEntry[str]]:
+        """Iterate over the entries of an open folder."""
+        with os.scandir(fd) as found:
+            yield from found
+
+    def inode_of_folder(self, fd: int) -> int:
+        """Return the inode number of an open folder."""
+        return os.fstat(fd).st_ino
+
+    def sync_folder(self, fd: int) -> None:
+        """Bring an open folder to the disk."""
+        os.fsync(fd)
+
+    def close_folder(self, fd: int) -> None:
+        """Close a folder."""
+        os.close(fd)
 
     def statistics(self) -> dict[str, int]:
         """Return size and free space of the file system as ``f_*`` names and values of statvfs(3)."""

@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +22,9 @@ from pathlib import Path
 from fastlegacy.errors import MountError
 from fastlegacy.faces.mount.places import Places, is_alive, started_at
 
-__all__ = ["Journal", "recover", "renamed", "server_pid_of_journal"]
+__all__ = ["Journal", "moved_away", "recover", "renamed", "server_pid_of_journal"]
+
+_NO_FOLLOW = int(getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))  # Windows has none of the two
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Journal:
     Attributes
     ----------
     pid, started : int
-        The process that serves the mount, and its start time in clock ticks since boot.
+        The process that serves the mount, and when it began, in the system's own steps.
     host : str
         The machine that it runs on.
     folder, real : str
@@ -120,7 +123,11 @@ def _rename_back(journal: Journal, places: Places) -> None:
             hint = f"rename it to {places.folder} by hand, then remove {places.journal}"
             raise MountError(f"the real folder is not at {places.real} any more", hint=hint)
         _remove_empty(places)
-        os.rename(places.real, places.folder)
+        try:
+            os.rename(places.real, places.folder)
+        except OSError as error:
+            hint = "close what is open in it: the next start of fastlegacy gives it its name back"
+            raise MountError(f"{places.real} cannot be renamed back ({error.strerror})", hint=hint) from error
         _sync_folder(os.path.dirname(places.folder))
     os.unlink(places.journal)
 
@@ -145,6 +152,34 @@ def renamed(places: Places) -> Iterator[int]:
     int
         Descriptor of the real folder.
     """
+    dirfd = os.open(places.folder, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(dirfd).st_mode & 0o7777
+        with _noted(places):
+            _move_away(places)
+            _make_mount_point(places, mode)
+            yield dirfd
+    finally:
+        os.close(dirfd)
+
+
+@contextmanager
+def moved_away(places: Places) -> Iterator[str]:
+    """Rename the folder to FOLDER_real, so that there is no FOLDER: WinFsp makes its mount points itself.
+
+    Yields
+    ------
+    str
+        Path of the real folder.
+    """
+    with _noted(places):
+        _move_away(places)
+        yield places.real
+
+
+@contextmanager
+def _noted(places: Places) -> Iterator[None]:
+    """Write down what is about to be done; at the end undo it."""
     found = os.stat(places.folder)
     journal = Journal(
         pid=os.getpid(),
@@ -156,26 +191,33 @@ def renamed(places: Places) -> Iterator[int]:
         inode=found.st_ino,
         time=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     )
-    dirfd = os.open(places.folder, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
+    _write(journal, places.journal)
     try:
-        _write(journal, places.journal)
-        try:
-            _move_away(places, found.st_mode & 0o7777)
-            yield dirfd
-        finally:
-            _rename_back(journal, places)
+        yield
     finally:
-        os.close(dirfd)
+        _rename_back(journal, places)
 
 
-def _move_away(places: Places, mode: int) -> None:
+def _move_away(places: Places) -> None:
     try:
         os.rename(places.folder, places.real)
+    except OSError as error:
+        raise _not_renamed(places, error) from error
+
+
+def _make_mount_point(places: Places, mode: int) -> None:
+    try:
         os.mkdir(places.folder)
         os.chmod(places.folder, mode)
     except OSError as error:
-        hint = "mount without --rename: the folder then keeps its name"
-        raise MountError(f"{places.folder} cannot be renamed ({error.strerror})", hint=hint) from error
+        raise _not_renamed(places, error) from error
+
+
+def _not_renamed(places: Places, error: OSError) -> MountError:
+    hint = "mount without --rename: the folder then keeps its name"
+    if sys.platform == "win32":
+        hint = "close what is open in it, also HDF5 files: Windows does not rename a folder that is in use"
+    return MountError(f"{places.folder} cannot be renamed ({error.strerror})", hint=hint)
 
 
 def _write(journal: Journal, path: str) -> None:
@@ -184,7 +226,7 @@ def _write(journal: Journal, path: str) -> None:
     new = f"{path}.{journal.pid}"
     try:
         _remove_leftovers(path)
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOW, 0o644)
         try:
             with open(fd, "w", encoding="ascii") as file:
                 file.write(text)
@@ -205,7 +247,7 @@ def _put(new: str, path: str) -> None:
     try:
         os.link(new, path)
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
             raise
         # a file system without hard links
         if os.path.lexists(path):
@@ -224,6 +266,8 @@ def _remove_leftovers(path: str) -> None:
 
 
 def _sync_folder(path: str) -> None:
+    if sys.platform == "win32":
+        return  # it keeps its folders by a journal of its own, and has no descriptors of them
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

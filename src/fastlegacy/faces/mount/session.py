@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastlegacy.errors import FastlegacyError, MountError
 from fastlegacy.faces.mount import _refuse
+from fastlegacy.faces.mount.any_case import AnyCase
 from fastlegacy.faces.mount.checks import make_ready, remove_made
 from fastlegacy.faces.mount.control import Control
 from fastlegacy.faces.mount.covered import covered
@@ -53,6 +54,7 @@ def mount(
     *,
     rename: bool = False,
     allow_other: bool = False,
+    ignore_case: bool = False,
     options: str | Iterable[str] | None = (),
     prefetch: int | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -73,6 +75,8 @@ def mount(
         Rename the folder to FOLDER_real during the mount. Otherwise it is covered, and FOLDER_real is a link to it.
     allow_other : bool
         Let other users look in (who is not root needs ``user_allow_other`` in /etc/fuse.conf for it).
+    ignore_case : bool
+        Find names in any case, as programs of Windows ask for them.
     options : str or iterable of str
         More mount options, ``"name"`` or ``"name=value"``.
     prefetch : int, optional
@@ -94,6 +98,8 @@ def mount(
         If the mount cannot be made. Nothing was touched or lost then.
     """
     user = parsed(options)
+    if ignore_case:
+        user.setdefault("entry_timeout", "0")  # a name that is changed by one spelling is another one by all at once
     allow_other = allow_other or "allow_other" in user
     high = _refuse.load()
     _refuse.check_device()
@@ -122,6 +128,7 @@ def mount(
             kept_log() as log,
         ):
             checks: dict[str, Any] = {"kernel_checks": kernel_checks, "umask": umask, "kept_s": kept_s}
+            checks["ignore_case"] = ignore_case
             about = About(places.folder, shown.label, {"folder": places.folder, **(settings or {})}, log)
             served.append(_Server(high, shown, about, dirfd, signals, **checks))
             with _prefetching(served[0].handles, prefetch):
@@ -145,6 +152,7 @@ class _Server:
         kernel_checks: bool,
         umask: int,
         kept_s: float,
+        ignore_case: bool,
     ) -> None:
         from fastlegacy._serve import Handles
 
@@ -159,7 +167,7 @@ class _Server:
         root = with_inside(lambda: shown.root, about, self.statistics)
         virtual = VirtualEntries(root, label=shown.label, uid=os.geteuid(), gid=os.getegid())
         real = RealFolder(dirfd, give_away=os.geteuid() == 0)
-        overlay = Overlay(real, virtual, new_file_mode=0o666 & ~umask)
+        overlay = (AnyCase if ignore_case else Overlay)(real, virtual, new_file_mode=0o666 & ~umask)
         names = NativeNames(virtual, dirfd)
         self.handles.serve(names.names)
         self._operations = Operations(

@@ -145,6 +145,11 @@ class VirtualEntries:
 
     # ---- both
 
+    def spelled(self, folder: str, name: str) -> str | None:
+        """Return the name of a file or folder in a folder that is given in any case; None if there is none."""
+        found = self._root.folder(folder[1:])
+        return None if found is None else found.spelled(name)
+
     def inode(self, path: str) -> int:
         """Inode number of a file or folder, the same at every mount."""
         # 32 bits: with a larger number stat() of a 32-bit program fails (EOVERFLOW), and old programs are what this
