@@ -340,6 +340,7 @@ cdef extern from "fuse_ops.h" nogil:
         fl_failure *failures
         int n_failures
         uint64_t lost
+        int xattr
     ctypedef struct fl_owner:
         int64_t open
     ctypedef struct fl_handle:
@@ -350,6 +351,7 @@ cdef extern from "fuse_ops.h" nogil:
         int stale
         uint64_t version
         uint64_t number
+        int writes
         char *name
     void fl_handle_enter(fl_handle *)
     void fl_handle_free(fl_handle *)
@@ -358,11 +360,17 @@ cdef extern from "fuse_ops.h" nogil:
     void fl_fuse_read()
     void fl_fuse_write()
     void fl_fuse_flush()
+    void fl_fuse_fallocate()
     void fl_fuse_release()
     void fl_fuse_getattr()
     void fl_fuse_fgetattr()
-    ctypedef int (*fl_getattr_fn)(const char *, void *)
-    ctypedef int (*fl_fgetattr_fn)(const char *, void *, void *)
+
+cdef extern from "fuse_xattr.h" nogil:
+    void fl_fuse_getxattr()
+    void fl_fuse_listxattr()
+
+cdef extern from "fuse_nodes.h" nogil:
+    void *fl_channel_functions()
 
 cdef extern from "fuse_loop.h" nogil:
     ctypedef void (*fl_process_fn)(void *, const char *, size_t, void *)

@@ -57,7 +57,8 @@ class Served:
         self.python: list[str | None] = []
         prototypes = {entry[0]: entry[1] for entry in high.fuse_operations._fields_}
         self._callbacks = [prototypes["getattr"](self._getattr), prototypes["fgetattr"](self._fgetattr)]
-        addresses = self.handles.attributes(*map(address_of, self._callbacks))
+        names = ("getattr", "fgetattr")
+        addresses = [self.handles.before(*each) for each in zip(names, map(address_of, self._callbacks), strict=True)]
         self._slots = [type(own)(at) for own, at in zip(self._callbacks, addresses, strict=True)]
 
     def _getattr(self, path: bytes, out: Any) -> int:

@@ -24,8 +24,8 @@ __all__ = ["StandardError", "check_device", "load", "names_codec", "option", "se
 _CODEC = "fastlegacy_names"
 _LIBRARY = "libfuse.so.2"
 _MISSING_SLOTS = ("poll", "write_buf", "read_buf", "flock", "fallocate")  # libfuse 2.9 has them, refuse 0.0.4 not
-Attributes = Callable[[int, int], tuple[int, int]]
-"""Addresses of ``getattr`` and ``fgetattr`` in Python -> those of the C functions that go before them."""
+Before = Callable[[str, int], int]
+"""Name of a slot and address of Python's function -> that of the C function that goes before it; 0: there is none."""
 
 _INSTALL = "install the system package libfuse2 (libfuse2t64 on Debian 13 and Ubuntu 24.04): apt install libfuse2"
 
@@ -113,23 +113,20 @@ def names_codec() -> Iterator[str]:
 
 
 @contextmanager
-def _native_table(high: ModuleType, native: Iterable[str], attributes: Attributes | None = None) -> Iterator[None]:
+def _native_table(high: ModuleType, native: Iterable[str], before: Before | None = None) -> Iterator[None]:
     """Let slots of libfuse's table be plain addresses, and give the table the slots that refuse does not know.
 
     refuse wraps a slot in Python only if its type has ``argtypes``; anything else is stored as it is. libfuse copies
-    the table when it mounts. ``attributes`` puts C functions before Python's ``getattr`` and ``fgetattr``.
+    the table when it mounts. ``before`` puts C functions before Python's.
     """
-    pythons: dict[str, Any] = {}  # they have to live as long as the mount, which the table does not see to
+    pythons: list[Any] = []  # they have to live as long as the mount, which the table does not see to
 
     def put(table: Any, name: str, value: Any) -> None:
+        address = before(name, address_of(value)) if before is not None and hasattr(value, "argtypes") else 0
+        if address:
+            pythons.append(value)
+            value = type(value)(address)
         ctypes.Structure.__setattr__(table, name, value)
-        if attributes is None or name not in ("getattr", "fgetattr"):
-            return
-        pythons[name] = value
-        if len(pythons) == 2:
-            natives = attributes(address_of(pythons["getattr"]), address_of(pythons["fgetattr"]))
-            for slot, address in zip(("getattr", "fgetattr"), natives, strict=True):
-                ctypes.Structure.__setattr__(table, slot, type(pythons[slot])(address))
 
     original = high.fuse_operations
     slots = [(entry[0], ctypes.c_void_p) if entry[0] in native else entry for entry in original._fields_]
@@ -243,6 +240,6 @@ def serve(high: ModuleType, operations: Any, folder: str, options: Iterable[str]
     for text in options:
         name, equals, value = text.partition("=")
         keywords[name] = value if equals else True
-    attributes = getattr(operations, "native_attributes", None)
-    with _native_table(high, native, attributes), _whole_stat(high), names_codec() as codec:
+    before = getattr(operations, "native_before", None)
+    with _native_table(high, native, before), _whole_stat(high), names_codec() as codec:
         _listing(high)(operations, folder, raw_fi=True, encoding=codec, foreground=True, **keywords)

@@ -76,14 +76,16 @@ class Operations:
         How long the kernel keeps attributes and names (the options ``attr_timeout`` and ``entry_timeout``), seconds.
     names : NativeNames, optional
         Lets C answer what it can without Python.
+    xattr : bool
+        There are extended attributes. The kernel asks for one of them before each write then.
     """
 
     use_ns = True
     flag_nopath = flag_nullpath_ok = flag_utime_omit_ok = 1
 
     # bmap, ioctl: no meaning here. lock: the kernel keeps locks by itself, among all users of the mount.
-    # Extended attributes: with the slot the kernel would ask for security.capability before every single write.
-    bmap = ioctl = lock = getxattr = setxattr = listxattr = removexattr = None
+    # destroy: nothing is left to do at the end.
+    bmap = ioctl = lock = destroy = None
 
     def __init__(
         self,
@@ -96,9 +98,10 @@ class Operations:
         version: Callable[[], int] = lambda: 0,
         remembered_s: float = 1.0,
         names: NativeNames | None = None,
+        xattr: bool = True,
     ) -> None:
         self._names = names
-        self.native_attributes = None if names is None else handles.attributes
+        self.native_before = None if names is None else handles.before
         self._overlay = overlay
         self._handles = handles
         self._context = caller
@@ -108,7 +111,12 @@ class Operations:
         self.write = handles.write_address
         self.flush = handles.flush_address
         self.release = handles.release_address
+        self.fallocate = handles.fallocate_address
         self.access = None if kernel_checks else self._access
+        self.getxattr = self._getxattr if xattr else None
+        self.listxattr = self._listxattr if xattr else None
+        self.setxattr = self._setxattr if xattr else None
+        self.removexattr = self._removexattr if xattr else None
         self._folders: dict[int, _OpenFolder] = {}
         self._folder_numbers = count(1)
         # Names of open virtual files, for fstat, which comes without a path. Native release does not remove them:
@@ -158,10 +166,6 @@ class Operations:
         """Say that the kernel has accepted the mount."""
         self._on_init()
 
-    def destroy(self, _path: str) -> None:
-        """Remove the files that were removed while open and are still open: the mount ends."""
-        self._overlay.remove_hidden()
-
     # ---- names and attributes
 
     def getattr(self, path: str | None, info: FileInfo | None = None) -> Attributes:
@@ -189,6 +193,20 @@ class Operations:
 
     def _access(self, path: str, mode: int) -> None:
         self._overlay.check_access(path, mode)
+
+    def _getxattr(self, path: str, name: str, _position: int = 0) -> bytes:
+        return self._overlay.get_xattr(path, name)
+
+    def _listxattr(self, path: str) -> list[str]:
+        names = self._overlay.list_xattr(path)
+        # the kernel lets only root see these, and asks as the server's user, who may be root
+        return names if self._caller().uid == 0 else [name for name in names if not name.startswith("trusted.")]
+
+    def _setxattr(self, path: str, name: str, value: bytes, flags: int, _position: int = 0) -> None:
+        self._overlay.set_xattr(path, name, value, flags)
+
+    def _removexattr(self, path: str, name: str) -> None:
+        self._overlay.remove_xattr(path, name)
 
     def readlink(self, path: str) -> str:
         """Text of a symbolic link."""
@@ -261,7 +279,7 @@ class Operations:
             if isinstance(opened, int):
                 if self._overlay.is_virtual_name(path):
                     self._pages.shadow(path)
-                info.fh = self._handles.open_real(opened)
+                info.fh = self._handles.open_real(opened, writes=info.flags & os.O_ACCMODE != os.O_RDONLY)
                 return
             if looked is None:
                 looked = self._pages.looked_at(path, self._context()[2])

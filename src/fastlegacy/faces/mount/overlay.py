@@ -29,9 +29,11 @@ from fastlegacy.faces.mount.virtual import Entry, VirtualEntries
 if TYPE_CHECKING:
     from fastlegacy.index.tree import VirtualFile
 
-__all__ = ["Overlay"]
+__all__ = ["SOURCE_XATTR", "Overlay"]
 
-_HIDDEN = ".fuse_hidden"  # libfuse's name for a file that was removed while somebody had it open
+SOURCE_XATTR = "user.fastlegacy.source"
+"""The extended attribute of a virtual file."""
+
 _TYPES = ((os.DirEntry.is_file, stat.S_IFREG), (os.DirEntry.is_dir, stat.S_IFDIR))
 
 
@@ -55,7 +57,6 @@ class Overlay:
         self._real = real
         self._virtual = virtual
         self._new_file_mode = new_file_mode
-        self._hidden: set[str] = set()
         self._making = threading.Lock()
 
     # ---- looking
@@ -124,6 +125,31 @@ class Overlay:
                 raise failure(errno.EINVAL, path) from None
             raise
 
+    def get_xattr(self, path: str, name: str) -> bytes:
+        """Value of an extended attribute: a virtual file has one, which says where its pixels are from."""
+        try:
+            return self._real.get_xattr(path, name)
+        except FileNotFoundError:
+            source = self._source(path)
+        if source is None or name != SOURCE_XATTR:
+            raise failure(errno.ENODATA, path)
+        return os.fsencode(source)
+
+    def list_xattr(self, path: str) -> list[str]:
+        """Names of the extended attributes."""
+        try:
+            return self._real.list_xattr(path)
+        except FileNotFoundError:
+            return [] if self._source(path) is None else [SOURCE_XATTR]
+
+    def _source(self, path: str) -> str | None:
+        """Where the pixels of an entry without a real one are from; FileNotFoundError if there is no entry."""
+        if path in self._virtual:
+            return self._virtual.source(path)
+        if not self._virtual.is_folder(path):
+            raise failure(errno.ENOENT, path)
+        return None
+
     def statistics(self) -> dict[str, int]:
         """Return size and free space of the real folder's file system (``f_*`` as in statvfs)."""
         return self._real.statistics()
@@ -165,8 +191,6 @@ class Overlay:
         yield ".", stat.S_IFDIR, self._virtual.inode(path) if is_virtual or fd is None else os.fstat(fd).st_ino
         for name, kind, inode in () if fd is None else self._real_entries(fd):
             seen.add(name)
-            if name.startswith(_HIDDEN):
-                continue
             child = f"{path.rstrip('/')}/{name}"
             is_merged = kind == stat.S_IFDIR and self._virtual.is_folder(child)
             yield name, kind, self._virtual.inode(child) if is_merged else inode
@@ -287,9 +311,6 @@ class Overlay:
             raise failure(errno.ENOTDIR, new)
         with self._real_parents(new):
             self._real.rename(old, new)
-        self._hidden.discard(old)
-        if new.rpartition("/")[2].startswith(_HIDDEN):
-            self._hidden.add(new)
 
     def unlink(self, path: str) -> None:
         """Remove a real name; a virtual file of that name is seen again."""
@@ -297,7 +318,6 @@ class Overlay:
             raise failure(errno.EISDIR, path)
         self._must_be_real(path)
         self._real.unlink(path)
-        self._hidden.discard(path)
 
     def remove_folder(self, path: str) -> None:
         """Remove an empty real folder."""
@@ -318,6 +338,16 @@ class Overlay:
         self._must_be_real(path)
         self._real.chown(path, uid, gid)
 
+    def set_xattr(self, path: str, name: str, value: bytes, flags: int) -> None:
+        """Set an extended attribute; flags are those of setxattr(2)."""
+        self._must_be_real(path)
+        self._real.set_xattr(path, name, value, flags)
+
+    def remove_xattr(self, path: str, name: str) -> None:
+        """Remove an extended attribute."""
+        self._must_be_real(path)
+        self._real.remove_xattr(path, name)
+
     def truncate(self, path: str, size: int) -> None:
         """Cut a file, or make it longer with zeros."""
         self._must_be_real(path)
@@ -327,13 +357,6 @@ class Overlay:
         """Set the times, nanoseconds since 1970; None leaves one as it is."""
         self._must_be_real(path)
         self._real.set_times(path, atime_ns, mtime_ns)
-
-    def remove_hidden(self) -> None:
-        """Remove the files that were removed while they were open, and whose release never came."""
-        for path in tuple(self._hidden):
-            if self._real.exists(path):
-                self._real.unlink(path)
-            self._hidden.discard(path)
 
 
 def _type_of(entry: os.DirEntry[str]) -> int:

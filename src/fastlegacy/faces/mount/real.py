@@ -239,6 +239,32 @@ class RealFolder:
         with self._parent(path) as (folder, name):
             os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
 
+    @contextmanager
+    def _entry(self, path: str) -> Iterator[str]:
+        """Yield a path by which the system finds this very entry, and never what a link leads to."""
+        with self._parent(path) as (folder, name), _by_descriptor(folder, name) as entry:
+            yield entry
+
+    def get_xattr(self, path: str, name: str) -> bytes:
+        """Return the value of an extended attribute."""
+        with self._entry(path) as entry:
+            return os.getxattr(entry, name)
+
+    def list_xattr(self, path: str) -> list[str]:
+        """Return the names of the extended attributes."""
+        with self._entry(path) as entry:
+            return os.listxattr(entry)
+
+    def set_xattr(self, path: str, name: str, value: bytes, flags: int) -> None:
+        """Set an extended attribute; flags are those of setxattr(2)."""
+        with self._entry(path) as entry:
+            os.setxattr(entry, name, value, flags)
+
+    def remove_xattr(self, path: str, name: str) -> None:
+        """Remove an extended attribute."""
+        with self._entry(path) as entry:
+            os.removexattr(entry, name)
+
     def truncate(self, path: str, size: int) -> None:
         """Cut a file, or make it longer with zeros."""
         fd = self.open(path, os.O_WRONLY)
@@ -287,13 +313,20 @@ def _folders_above(path: str) -> list[str]:
     return ["/" + "/".join(names[: depth + 1]) for depth in range(len(names))]
 
 
-def _chmod(folder: int, name: str, mode: int) -> None:
-    # Linux has no fchmodat that leaves links alone; this link of /proc leads to the very entry that was opened
+@contextmanager
+def _by_descriptor(folder: int, name: str) -> Iterator[str]:
+    # this link of /proc leads to the very entry that was opened, also where that is a link itself
     fd = os.open(name, os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", 0), dir_fd=folder)
     try:
-        os.chmod(f"/proc/self/fd/{fd}", stat.S_IMODE(mode))
+        yield f"/proc/self/fd/{fd}"
     finally:
         os.close(fd)
+
+
+def _chmod(folder: int, name: str, mode: int) -> None:
+    # Linux has no fchmodat that leaves links alone
+    with _by_descriptor(folder, name) as entry:
+        os.chmod(entry, stat.S_IMODE(mode))
 
 
 def _timespec(time_ns: int | None) -> _TimeSpec:

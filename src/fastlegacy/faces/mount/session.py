@@ -51,6 +51,7 @@ def mount(
     rename: bool = False,
     allow_other: bool = False,
     options: str | Iterable[str] | None = (),
+    xattr: bool = True,
     settings: Mapping[str, Any] | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
@@ -71,6 +72,9 @@ def mount(
         Let other users look in (who is not root needs ``user_allow_other`` in /etc/fuse.conf for it).
     options : str or iterable of str
         More mount options, ``"name"`` or ``"name=value"``.
+    xattr : bool
+        Real files have their extended attributes, and virtual ones tell by one where they are from. Without, small
+        writes take less time, as the kernel asks for an attribute before each.
     settings : mapping, optional
         What was chosen, by name: it is shown in the file ``.fastlegacy/settings``.
     on_ready : callable, optional
@@ -114,7 +118,7 @@ def mount(
             _no_umask() as umask,
             kept_log() as log,
         ):
-            checks: dict[str, Any] = {"kernel_checks": kernel_checks, "umask": umask, "kept_s": kept_s}
+            checks: dict[str, Any] = {"kernel_checks": kernel_checks, "umask": umask, "kept_s": kept_s, "xattr": xattr}
             about = About(places.folder, shown.label, {"folder": places.folder, **(settings or {})}, log)
             served.append(_Server(high, shown, about, dirfd, signals, **checks))
             return served[0].serve(texts, on_ready)
@@ -137,6 +141,7 @@ class _Server:
         kernel_checks: bool,
         umask: int,
         kept_s: float,
+        xattr: bool,
     ) -> None:
         from fastlegacy._serve import Handles
 
@@ -153,7 +158,7 @@ class _Server:
         real = RealFolder(dirfd, give_away=os.geteuid() == 0)
         overlay = Overlay(real, virtual, new_file_mode=0o666 & ~umask)
         names = NativeNames(virtual, dirfd)
-        self._handles.serve(names.names)
+        self._handles.serve(names.names, xattr=xattr)
         self._operations = Operations(
             overlay,
             self._handles,
@@ -163,6 +168,7 @@ class _Server:
             version=lambda: shown.version,
             remembered_s=kept_s,
             names=names,
+            xattr=xattr,
         )
 
     def _on_init(self) -> None:

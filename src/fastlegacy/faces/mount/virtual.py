@@ -96,6 +96,20 @@ class VirtualEntries:
         sizes: Attributes = {"st_ino": self.inode(path), "st_size": size, "st_blocks": -(-size // 512)}
         return self.common | sizes | _times(tree.mtime_ns_of(tree.index_of(name)))
 
+    def source(self, path: str) -> str | None:
+        """Tell where the pixels of a virtual file are from: url of the dataset, and the frame's number from 0.
+
+        None for what holds no pixels, and where there is no virtual file.
+        """
+        found = self._root.find(path[1:])
+        if found is None:
+            return None
+        tree, name = found
+        index = tree.index_of(name)
+        if index >= len(tree.names_by_number):
+            return None
+        return f"{tree.facts.url} frame {tree.frame_of(index)}" if tree.layout.per_frame else tree.facts.url
+
     # ---- folders
 
     def is_folder(self, path: str) -> bool:
