@@ -352,6 +352,7 @@ cdef extern from "fuse_ops.h" nogil:
         uint64_t version
         uint64_t number
         int writes
+        int follows
         char *name
     void fl_handle_enter(fl_handle *)
     void fl_handle_free(fl_handle *)
@@ -370,6 +371,7 @@ cdef extern from "fuse_xattr.h" nogil:
     void fl_fuse_listxattr()
 
 cdef extern from "fuse_nodes.h" nogil:
+    int fl_node_follow(fl_mount *, int)
     void *fl_channel_functions()
 
 cdef extern from "fuse_loop.h" nogil:

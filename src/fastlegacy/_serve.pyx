@@ -303,7 +303,7 @@ cdef class Handles:
         if h == NULL:
             raise MemoryError
         h.mount = self.mount
-        h.fd = -1
+        h.fd = h.follows = -1
         memcpy(h.name, <const char *>name, len(name))
         FL_ATOMIC_ADD(&self.mount.counters.opened, 1)
         return h
@@ -371,6 +371,13 @@ cdef class Handles:
         cdef fl_handle *h = self._new(b"")
         h.fd, h.writes = fd, writes
         return <uintptr_t>h
+
+    def follow(self, int fd):
+        """Let who has the file open that is just being asked for, as a virtual one, read from a real one from now on.
+
+        The descriptor stays the caller's; -1 changes nothing. Returns how many handles there were.
+        """
+        return fl_node_follow(self.mount, fd)
 
     def fd(self, uintptr_t handle):
         """The descriptor of a real file, -1 of a virtual one."""

@@ -62,6 +62,26 @@ static fl_handle *fl_node_pin(fl_mount *m, uint64_t node)
     return found;
 }
 
+/* Handles on virtual files by the node that this thread was asked about: how many there are that follow nothing. With
+ * a descriptor (not -1) they read from there from now on, as the file has become a real one: the kernel has one cache
+ * for all that have it open. */
+static int fl_node_follow(fl_mount *m, int fd)
+{
+    int n = 0;
+    if (!fl_asked)
+        return 0;
+    pthread_mutex_lock(&m->lock);
+    for (fl_handle *h = *fl_node_chain(m, fl_asked->nodeid); h; h = h->node_next) {
+        if (h->node != fl_asked->nodeid || !h->file || h->follows >= 0)
+            continue;
+        n++;
+        if (fd >= 0)
+            __atomic_store_n(&h->follows, fcntl(fd, F_DUPFD_CLOEXEC, 0), __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&m->lock);
+    return n;
+}
+
 /* ---- answers */
 
 static int fl_answer(uint64_t unique, int code, const void *data, size_t bytes)
@@ -169,6 +189,7 @@ static int fl_node_open(uint64_t unique, const fl_handle *h, uint64_t node, int 
         return fl_answer(unique, code, NULL, 0);
     }
     again->mount = h->mount;
+    again->follows = -1;
     again->writes = (flags & O_ACCMODE) != O_RDONLY;
     again->ours = 1;
     __atomic_fetch_add(&h->mount->counters.opened, 1, __ATOMIC_RELAXED);

@@ -74,6 +74,7 @@ typedef struct fl_handle {
     struct fl_handle *node_next, **node_link;
     int writes;     /* a real file that may be written by this descriptor */
     int ours;       /* libfuse does not know of it */
+    int follows;    /* of a virtual file that has become a real one: its descriptor, else -1; written with __atomic */
     int pins, gone; /* who looks at it by its node; the last of them frees it */
     char name[];    /* the whole path */
 } fl_handle;
@@ -211,7 +212,8 @@ static int fl_fuse_read(const char *path, char *buf, size_t size, off_t at, stru
         return -EBADF;
     uint64_t start = fl_now_ns();
     int64_t n;
-    if (h->file) {
+    int fd = h->file ? __atomic_load_n(&h->follows, __ATOMIC_ACQUIRE) : h->fd;
+    if (fd < 0) {
         if (__atomic_load_n(&h->stale, __ATOMIC_ACQUIRE))
             return -ESTALE;
         __atomic_store_n(&h->used, 1, __ATOMIC_RELEASE);
@@ -225,7 +227,7 @@ static int fl_fuse_read(const char *path, char *buf, size_t size, off_t at, stru
         FL_COUNT(reads, 1);
         FL_COUNT(read_bytes, n);
     } else {
-        n = pread(h->fd, buf, size, at);
+        n = pread(fd, buf, size, at);
         if (n < 0)
             return -errno;
         FL_COUNT(real_reads, 1);
@@ -296,6 +298,8 @@ static void fl_handle_end(fl_handle *h)
     if (h->file) {
         fl_handle_leave(h);
         fl_vfile_release(h->file);
+        if (h->follows >= 0)
+            close(h->follows);
         /* the last: from now on Python may let go of the pixels */
         __atomic_fetch_sub(&h->owner->open, 1, __ATOMIC_RELEASE);
     } else {
@@ -375,8 +379,9 @@ static int fl_fuse_fgetattr(const char *path, struct stat *out, struct fl_fuse_f
     fl_handle *h = fi ? (fl_handle *)(uintptr_t)fi->fh : NULL;
     if (!h)
         return fl_served.fgetattr(path, out, fi);
-    if (!h->file)
-        return fl_counted(h->mount, start, fstat(h->fd, out) ? -errno : 0);
+    int fd = h->file ? __atomic_load_n(&h->follows, __ATOMIC_ACQUIRE) : h->fd;
+    if (fd >= 0)
+        return fl_counted(h->mount, start, fstat(fd, out) ? -errno : 0);
     if (__atomic_load_n(&h->stale, __ATOMIC_ACQUIRE))
         return fl_counted(h->mount, start, -ESTALE);
     if (m && fl_names_fstat(fl_served.names, h->name, h->file->size, out))

@@ -205,3 +205,17 @@ def test_folders_are_removed_while_files_in_them_are_used(mounted: Path) -> None
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_who_reads_a_frame_sees_the_file_that_is_written_in_its_place(mounted: Path, served: ModuleType) -> None:
+    path = mounted / "data0003.img"
+    with open(path, "rb") as before:
+        assert before.read(10) == served.content(2)[:10]
+        path.write_bytes(b"written in place")
+        assert os.pread(before.fileno(), 99, 0) == b"written in place"
+        assert os.fstat(before.fileno()).st_size == 16
+        path.unlink()
+        assert (os.pread(before.fileno(), 99, 0), os.fstat(before.fileno()).st_nlink) == (b"written in place", 0)
+        with open(path, "rb") as again:
+            assert again.read() == served.content(2)
+        assert os.pread(before.fileno(), 99, 0) == b"written in place"

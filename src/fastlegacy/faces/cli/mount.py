@@ -39,6 +39,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--rename", action="store_true", help="move FOLDER to FOLDER_real meanwhile, not mount over it")
     group.add_argument("--allow-other", action="store_true", help="let other users see the files")
     group.add_argument(
+        "--copy-up",
+        action="store_true",
+        help="let programs change frames: each becomes a real file in FOLDER first (default: read-only)",
+    )
+    group.add_argument(
         "--no-xattr",
         dest="xattr",
         action="store_false",
@@ -92,6 +97,7 @@ def _serve(args: argparse.Namespace, sources: Sequence[str | DataUrl], folder: s
             allow_other=args.allow_other,
             options=args.options,
             xattr=args.xattr,
+            copy_up=args.copy_up,
             settings=_settings(args, sources),
             on_ready=announce,
         )

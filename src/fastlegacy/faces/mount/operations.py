@@ -13,6 +13,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
@@ -279,6 +280,7 @@ class Operations:
             if isinstance(opened, int):
                 if self._overlay.is_virtual_name(path):
                     self._pages.shadow(path)
+                    self._let_readers_follow(path)
                 info.fh = self._handles.open_real(opened, writes=info.flags & os.O_ACCMODE != os.O_RDONLY)
                 return
             if looked is None:
@@ -291,6 +293,16 @@ class Operations:
         info.keep_cache = int(use is Use.KEEP and stays)
         if use is Use.BYPASS:
             info.direct_io = 1
+
+    def _let_readers_follow(self, path: str) -> None:
+        """Show who has the virtual file open what it has become: the kernel has one cache for them all."""
+        if not self._handles.follow(-1):
+            return
+        with suppress(OSError):  # it may be written, but not read: then they go on as before
+            fd = self._overlay.open(path, os.O_RDONLY, self._caller())
+            if isinstance(fd, int):
+                self._handles.follow(fd)
+                os.close(fd)
 
     def fsync(self, _path: str | None, data_only: int, info: FileInfo) -> None:
         """Bring a file to the disk."""

@@ -10,6 +10,9 @@
 So a virtual file or folder cannot be changed, renamed or removed (EROFS). To write a new file under a virtual file's
 name (opening with O_TRUNC, renaming a real file over it) makes a real file that hides it; when that is removed, the
 virtual one is back.
+
+With copying up, a virtual file can be changed: its bytes become a real file first. It cannot be renamed or removed all
+the same, as it would be back at once.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from fastlegacy.faces.mount.draft import write_all
 from fastlegacy.faces.mount.inside import FOLDER as INSIDE
 from fastlegacy.faces.mount.real import Attributes, Caller, RealFolder, failure
 from fastlegacy.faces.mount.virtual import Entry, VirtualEntries
@@ -51,12 +55,17 @@ class Overlay:
     new_file_mode : int
         Permissions of a real file that takes the place of a virtual one: the kernel does not tell
         which ones the program would have given to a new file, as for the kernel it is not new.
+    copies_up : bool
+        A virtual file that is to be changed becomes a real one first.
     """
 
-    def __init__(self, real: RealFolder, virtual: VirtualEntries, *, new_file_mode: int = 0o644) -> None:
+    def __init__(
+        self, real: RealFolder, virtual: VirtualEntries, *, new_file_mode: int = 0o644, copies_up: bool = False
+    ) -> None:
         self._real = real
         self._virtual = virtual
         self._new_file_mode = new_file_mode
+        self._copies_up = copies_up
         self._making = threading.Lock()
 
     # ---- looking
@@ -112,7 +121,9 @@ class Overlay:
             if path not in self._virtual:
                 raise
             if mode & os.W_OK:
-                raise failure(errno.EROFS, path) from None
+                if not self._copies_up:
+                    raise failure(errno.EROFS, path) from None
+                self.check_access(path.rpartition("/")[0] or "/", os.W_OK)  # it would be put there
             if mode & os.X_OK:
                 raise failure(errno.EACCES, path) from None
 
@@ -225,7 +236,8 @@ class Overlay:
             with self._real_parents(path):
                 return self._real.create(path, flags, self._new_file_mode, caller)
         if flags & os.O_ACCMODE != os.O_RDONLY:
-            raise failure(errno.EROFS, path)
+            self._become_real(path)
+            return self._real.open(path, flags)
         return self._virtual.file(path)
 
     def create(self, path: str, flags: int, mode: int, caller: Caller) -> int | VirtualFile:
@@ -277,8 +289,8 @@ class Overlay:
 
     def link(self, path: str, existing: str) -> None:
         """Give an existing real file one more name."""
-        self._must_be_real(existing)
         self._must_be_free(path)
+        self._become_real(existing)
         with self._real_parents(path):
             self._real.link(path, existing)
 
@@ -299,6 +311,19 @@ class Overlay:
     def _must_be_real(self, path: str) -> None:
         if self._is_only_virtual(path):
             raise failure(errno.EROFS, path)
+
+    def _become_real(self, path: str) -> None:
+        """Copy what is only virtual into the real folder, if that is wished; EROFS else, and for folders."""
+        if not self._is_only_virtual(path):
+            return
+        if not self._copies_up or path not in self._virtual:
+            raise failure(errno.EROFS, path)
+        file = self._virtual.file(path)
+        like = self.virtual_attributes(path, file.size)
+        with self._real.draft(path) as draft:
+            write_all(draft.fd, file)
+            with self._real_parents(path):
+                self._real.settle(draft, path, like)
 
     def rename(self, old: str, new: str) -> None:
         """Rename a real entry, over a real or a virtual one too."""
@@ -330,32 +355,32 @@ class Overlay:
 
     def chmod(self, path: str, mode: int) -> None:
         """Set the permissions."""
-        self._must_be_real(path)
+        self._become_real(path)
         self._real.chmod(path, mode)
 
     def chown(self, path: str, uid: int, gid: int) -> None:
         """Set owner and group; -1 leaves one as it is."""
-        self._must_be_real(path)
+        self._become_real(path)
         self._real.chown(path, uid, gid)
 
     def set_xattr(self, path: str, name: str, value: bytes, flags: int) -> None:
         """Set an extended attribute; flags are those of setxattr(2)."""
-        self._must_be_real(path)
+        self._become_real(path)
         self._real.set_xattr(path, name, value, flags)
 
     def remove_xattr(self, path: str, name: str) -> None:
         """Remove an extended attribute."""
-        self._must_be_real(path)
+        self._become_real(path)
         self._real.remove_xattr(path, name)
 
     def truncate(self, path: str, size: int) -> None:
         """Cut a file, or make it longer with zeros."""
-        self._must_be_real(path)
+        self._become_real(path)
         self._real.truncate(path, size)
 
     def set_times(self, path: str, atime_ns: int | None, mtime_ns: int | None) -> None:
         """Set the times, nanoseconds since 1970; None leaves one as it is."""
-        self._must_be_real(path)
+        self._become_real(path)
         self._real.set_times(path, atime_ns, mtime_ns)
 
 

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
+from fastlegacy.faces.mount.draft import Draft, draft_in
+
 __all__ = ["Attributes", "Caller", "RealFolder", "attributes_of", "failure"]
 
 Attributes = dict[str, int]
@@ -280,6 +282,26 @@ class RealFolder:
         with self._parent(path) as (folder, name):
             if self._libc.utimensat(folder, os.fsencode(name), times, _AT_SYMLINK_NOFOLLOW) != 0:
                 raise failure(ctypes.get_errno(), path)
+
+    @contextmanager
+    def draft(self, path: str) -> Iterator[Draft]:
+        """Make a file without a name in the nearest folder above a path, for :meth:`settle`."""
+        nearest = "/"
+        for folder in _folders_above(path):
+            nearest = folder if self.exists(folder) else nearest
+        with self._parent(f"{nearest.rstrip('/')}/x") as (fd, _), draft_in(fd) as made:
+            yield made
+
+    def settle(self, draft: Draft, path: str, like: Attributes) -> None:
+        """Put a draft in its place, with these permissions, owner and times, unless there is an entry by now."""
+        with suppress(PermissionError):  # as in _give
+            if self._give_away:
+                os.chown(draft.fd, like["st_uid"], like["st_gid"])
+        with suppress(PermissionError):
+            os.chmod(draft.fd, stat.S_IMODE(like["st_mode"]))
+        os.utime(draft.fd, ns=(like["st_atime"], like["st_mtime"]))
+        with self._parent(path) as (folder, name), suppress(FileExistsError):
+            draft.settle(folder, name)
 
     def _make_inheriting(self, path: str, made: list[str]) -> None:
         like = self.inherited(path)

@@ -52,6 +52,7 @@ def mount(
     allow_other: bool = False,
     options: str | Iterable[str] | None = (),
     xattr: bool = True,
+    copy_up: bool = False,
     settings: Mapping[str, Any] | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
@@ -75,6 +76,8 @@ def mount(
     xattr : bool
         Real files have their extended attributes, and virtual ones tell by one where they are from. Without, small
         writes take less time, as the kernel asks for an attribute before each.
+    copy_up : bool
+        A virtual file that a program wants to change becomes a real one first.
     settings : mapping, optional
         What was chosen, by name: it is shown in the file ``.fastlegacy/settings``.
     on_ready : callable, optional
@@ -118,7 +121,8 @@ def mount(
             _no_umask() as umask,
             kept_log() as log,
         ):
-            checks: dict[str, Any] = {"kernel_checks": kernel_checks, "umask": umask, "kept_s": kept_s, "xattr": xattr}
+            checks: dict[str, Any] = {"kernel_checks": kernel_checks, "umask": umask, "kept_s": kept_s}
+            checks |= {"xattr": xattr, "copy_up": copy_up}
             about = About(places.folder, shown.label, {"folder": places.folder, **(settings or {})}, log)
             served.append(_Server(high, shown, about, dirfd, signals, **checks))
             return served[0].serve(texts, on_ready)
@@ -142,6 +146,7 @@ class _Server:
         umask: int,
         kept_s: float,
         xattr: bool,
+        copy_up: bool,
     ) -> None:
         from fastlegacy._serve import Handles
 
@@ -154,9 +159,11 @@ class _Server:
         self._errors: _refuse.StandardError | None = None
         self._start = time.monotonic()
         root = with_inside(lambda: shown.root, about, self.statistics)
-        virtual = VirtualEntries(root, label=shown.label, uid=os.geteuid(), gid=os.getegid())
+        new_file_mode = 0o666 & ~umask
+        mode = 0o444 | (new_file_mode if copy_up else 0)  # else who looks at permissions would not even try
+        virtual = VirtualEntries(root, label=shown.label, uid=os.geteuid(), gid=os.getegid(), mode=mode)
         real = RealFolder(dirfd, give_away=os.geteuid() == 0)
-        overlay = Overlay(real, virtual, new_file_mode=0o666 & ~umask)
+        overlay = Overlay(real, virtual, new_file_mode=new_file_mode, copies_up=copy_up)
         names = NativeNames(virtual, dirfd)
         self._handles.serve(names.names, xattr=xattr)
         self._operations = Operations(
