@@ -207,3 +207,26 @@ def test_space_is_allocated_punched_and_zeroed(mounted: Path, real: Path) -> Non
     assert fallocate(frame, 0, 0, 4096) == errno.EBADF
     for each in (fd, plain, frame):
         os.close(each)
+
+
+@pytest.mark.fuse
+def test_what_libfuse_does_not_know_is_an_honest_errno(mounted: Path, real: Path) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    (mounted / "a").write_bytes(b"a")
+    (mounted / "b").write_bytes(b"b")
+
+    def renamed(old: str, new: str, flags: int) -> int:
+        done = libc.renameat2(-100, os.fsencode(mounted / old), -100, os.fsencode(mounted / new), flags)
+        return ctypes.get_errno() if done else 0
+
+    noreplace, exchange = 1, 2
+    assert [renamed("a", "b", noreplace), renamed("a", "c", noreplace)] == [errno.EEXIST, errno.EINVAL]
+    assert renamed("a", "b", exchange) == errno.EINVAL
+    assert code_of(lambda: os.open(mounted, os.O_TMPFILE | os.O_RDWR)) == errno.EOPNOTSUPP
+    with open(mounted / "a", "r+b") as file, open(mounted / "data0001.img", "rb") as frame:
+        os.truncate(file.fileno(), 1 << 20)
+        assert os.lseek(file.fileno(), 0, os.SEEK_HOLE) == 1 << 20
+        assert os.lseek(file.fileno(), 5, os.SEEK_DATA) == 5
+        assert os.copy_file_range(frame.fileno(), file.fileno(), 100, 0, 50) == 100
+        assert os.pread(file.fileno(), 100, 50) == os.pread(frame.fileno(), 100, 0)
+    assert sorted(os.listdir(real)) == ["a", "b"]
