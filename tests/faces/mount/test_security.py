@@ -110,6 +110,25 @@ def test_others_may_do_in_a_mount_for_all_what_permissions_allow(serve: Serve, d
     assert (demo / "secret").stat().st_mode & 0o777 == 0o600
 
 
+def test_set_user_bits_go_when_a_user_empties_a_file(serve: Serve, demo: Path) -> None:
+    modes = {0o6755: 0o755, 0o4711: 0o711, 0o2740: 0o2740, 0o2750: 0o750}
+    for mode in modes:
+        (demo / oct(mode)).write_text("before")
+        os.chown(demo / oct(mode), NOBODY, NOBODY)
+        (demo / oct(mode)).chmod(mode)
+    (demo / "root").write_text("before")
+    (demo / "root").chmod(0o6777)
+    mount = serve(demo, allow_other=True)
+    for mode in modes:
+        assert as_nobody(lambda mode=mode: os.open(demo / oct(mode), os.O_WRONLY | os.O_TRUNC)) == 0  # type: ignore[misc]
+    os.close(os.open(demo / "root", os.O_WRONLY | os.O_TRUNC))
+    assert {mode: (demo / oct(mode)).stat().st_mode & 0o7777 for mode in modes} == modes
+    assert (demo / "root").stat().st_mode & 0o7777 == 0o6777
+    assert as_nobody(lambda: write(demo / "root")) == 0
+    mount.interrupt()
+    assert (demo / "root").stat().st_mode & 0o7777 == 0o777
+
+
 def test_extended_attributes_of_others(serve: Serve, demo: Path) -> None:
     (demo / "secret").write_text("of root")
     (demo / "secret").chmod(0o600)

@@ -226,7 +226,7 @@ class Overlay:
             Descriptor of a real file (the caller's to close), or the virtual file.
         """
         try:
-            return self._real.open(path, flags)
+            return self._real.open(path, flags, caller)
         except FileNotFoundError:
             if self._virtual.is_folder(path):
                 raise failure(errno.EISDIR, path) from None

@@ -141,21 +141,31 @@ class RealFolder:
         with self._parent(path) as (folder, name):
             return os.open(name, os.O_RDONLY | _FOLDER_FLAGS, dir_fd=folder)
 
-    def open(self, path: str, flags: int) -> int:
+    def open(self, path: str, flags: int, caller: Caller | None = None) -> int:
         """Open a file that is there; the descriptor is the caller's. O_APPEND, O_SYNC and O_TRUNC are kept."""
         with self._parent(path) as (folder, name):
-            return os.open(name, flags & _KEPT_FLAGS | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            return self._opened(folder, name, flags & _KEPT_FLAGS, 0, caller)
+
+    def _opened(self, folder: int, name: str, flags: int, mode: int, caller: Caller | None) -> int:
+        fd = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder)
+        if flags & os.O_TRUNC and self._give_away and caller is not None and caller.uid != 0:
+            # the kernel takes these bits away from what a user empties, but not from what root does
+            before = os.fstat(fd).st_mode
+            after = before & ~(stat.S_ISUID | (stat.S_ISGID if before & stat.S_IXGRP else 0))
+            if after != before:
+                os.fchmod(fd, stat.S_IMODE(after))
+        return fd
 
     def create(self, path: str, flags: int, mode: int, caller: Caller) -> int:
         """Open a file, which is made if it is not there; O_EXCL is kept too."""
-        wanted = flags & _KEPT_FLAGS | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        wanted = flags & _KEPT_FLAGS | os.O_CREAT
         with self._parent(path) as (folder, name):
             try:
-                fd = os.open(name, wanted | os.O_EXCL, mode, dir_fd=folder)
+                fd = self._opened(folder, name, wanted | os.O_EXCL, mode, None)
             except FileExistsError:
                 if flags & os.O_EXCL:
                     raise
-                return os.open(name, wanted, mode, dir_fd=folder)
+                return self._opened(folder, name, wanted, mode, caller)
             self._give(folder, name, caller, mode)
             return fd
 
