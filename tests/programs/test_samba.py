@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -54,7 +55,13 @@ def frame(number: int) -> bytes:
 @pytest.fixture(scope="module")
 def client(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """Return ``client("ls; get x y")``: runs commands of smbclient on the share, returns what they print."""
-    state = tmp_path_factory.mktemp("smbd")
+    with shared(folder, tmp_path_factory.mktemp("smbd")) as run:
+        yield run
+
+
+@contextmanager
+def shared(folder: Path, state: Path) -> Iterator[Client]:
+    """Share a folder as long as it lasts."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -97,6 +104,30 @@ def client(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
     finally:
         server.terminate()
         server.wait(20)
+
+
+@pytest.fixture
+def writable(tmp_path: Path) -> Iterator[Path]:
+    """A mount of three frames that can be changed."""
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["x"] = np.broadcast_to(np.arange(3, dtype="u2")[:, None, None], (3, NY, NX))
+    words = ("--format", "flat", "--allow-other", "--copy-up")
+    with mounted(mount_command(f"{tmp_path / 'scan.h5'}::/x", tmp_path / "work", *words), tmp_path / "work") as folder:
+        yield folder
+
+
+def test_a_frame_is_overwritten_and_comes_back(writable: Path, tmp_path: Path) -> None:
+    real = writable.with_name("work_real")
+    (tmp_path / "new").write_bytes(b"of another program" * 100)
+    (tmp_path / "state").mkdir()
+    with shared(writable, tmp_path / "state") as client:
+        client(f"put {tmp_path / 'new'} DATA0002.raw")
+        assert os.listdir(real) == ["data0002.raw"]
+        assert (real / "data0002.raw").read_bytes() == (tmp_path / "new").read_bytes()
+        client("del data0002.raw")
+        assert os.listdir(real) == []
+        client(f"get data0002.raw {tmp_path / 'back'}")
+    assert (tmp_path / "back").read_bytes()[HEADER_BYTES:] == frame(2)
 
 
 def _listens(port: int) -> bool:
