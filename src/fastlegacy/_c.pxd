@@ -352,6 +352,7 @@ cdef extern from "fuse_ops.h" nogil:
         int over
         pthread_cond_t news
         void *ahead
+        int xattr
     ctypedef struct fl_owner:
         int64_t open
     ctypedef struct fl_prepared:
@@ -369,7 +370,10 @@ cdef extern from "fuse_ops.h" nogil:
         int stale
         uint64_t version
         uint64_t number
+        int writes
+        int follows
         char *name
+    fl_handle *fl_handle_new(fl_mount *, const char *)
     void fl_handle_enter(fl_handle *)
     void fl_handle_free(fl_handle *)
     int fl_retire(fl_mount *, const char *, uint64_t, int64_t, const fl_vfile *, int *)
@@ -382,6 +386,7 @@ cdef extern from "fuse_ops.h" nogil:
     void fl_fuse_read()
     void fl_fuse_write()
     void fl_fuse_flush()
+    void fl_fuse_fallocate()
     void fl_fuse_release()
     void fl_fuse_getattr()
     void fl_fuse_fgetattr()
@@ -399,6 +404,14 @@ cdef extern from "ahead.h" nogil:
     void fl_ahead_seen(fl_ahead *, const fl_handle *, uint32_t, int64_t, int64_t)
     int fl_ahead_wait(fl_ahead *, int)
     int fl_ahead_stop(fl_ahead *)
+
+cdef extern from "fuse_xattr.h" nogil:
+    void fl_fuse_getxattr()
+    void fl_fuse_listxattr()
+
+cdef extern from "fuse_nodes.h" nogil:
+    int fl_node_follow(fl_mount *, int)
+    void *fl_channel_functions()
 
 cdef extern from "fuse_loop.h" nogil:
     ctypedef void (*fl_process_fn)(void *, const char *, size_t, void *)

@@ -45,15 +45,17 @@ cdef extern from "fuse_ops.h":
         fl_served.names = names;
         fl_served.mount = mount;
     }
-    static void fl_fall_back(void *getattr, void *fgetattr, void *open)
+    static void fl_fall_back(int slot, void *python)
     {
-        fl_served.getattr = (fl_getattr_fn)getattr;
-        fl_served.fgetattr = (fl_fgetattr_fn)fgetattr;
-        fl_served.open = (fl_open_fn)open;
+        if (slot == 0) fl_served.getattr = (fl_getattr_fn)python;
+        if (slot == 1) fl_served.fgetattr = (fl_fgetattr_fn)python;
+        if (slot == 2) fl_served.getxattr = (fl_getxattr_fn)python;
+        if (slot == 3) fl_served.listxattr = (fl_listxattr_fn)python;
+        if (slot == 4) fl_served.open = (fl_open_fn)python;
     }
     """
     void fl_serve(fl_mount *, fl_names *)
-    void fl_fall_back(void *, void *, void *)
+    void fl_fall_back(int, void *)
 
 fl_crc_prepare()
 
@@ -232,7 +234,7 @@ cdef class Names:
 cdef class Handles:
     """The open files of a mount, and the C functions that serve them.
 
-    The four addresses are functions of libfuse 2's operations table. The object has to live until the mount has
+    The addresses are functions of libfuse 2's operations table. The object has to live until the mount has
     ended. A stack lives as long as a file of it is open, and then until :meth:`take_errors` is called next.
     """
 
@@ -320,29 +322,38 @@ cdef class Handles:
         return <size_t>&fl_fuse_flush
 
     @property
+    def fallocate_address(self):
+        return <size_t>&fl_fuse_fallocate
+
+    @property
     def release_address(self):
         return <size_t>&fl_fuse_release
 
-    def serve(self, Names names):
-        """Let the functions that tell attributes answer from what ``names`` is told; None: let Python answer all."""
+    def serve(self, Names names, *, bint xattr=False):
+        """Let the functions that tell attributes answer from what ``names`` is told; None: let Python answer all.
+
+        ``xattr``: there are extended attributes, those of open files are told too.
+        """
         self.names = names
+        self.mount.xattr = xattr
         fl_serve(NULL, NULL)
         if names is not None:
             fl_serve(self.mount, names.names)
 
     @staticmethod
-    def before_python(uintptr_t getattr, uintptr_t fgetattr, uintptr_t open):
-        """The addresses of these functions of libfuse's table, given those of Python's for what C cannot answer."""
-        fl_fall_back(<void *>getattr, <void *>fgetattr, <void *>open)
-        return <size_t>&fl_fuse_getattr, <size_t>&fl_fuse_fgetattr, <size_t>&fl_fuse_open
+    def before(str slot not None, uintptr_t python):
+        """The address of the C function that goes before Python's in a slot of libfuse's table; 0 if there is none."""
+        cdef list slots = ["getattr", "fgetattr", "getxattr", "listxattr", "open"]
+        if slot not in slots:
+            return 0
+        fl_fall_back(slots.index(slot), <void *>python)
+        return [<size_t>&fl_fuse_getattr, <size_t>&fl_fuse_fgetattr, <size_t>&fl_fuse_getxattr,
+                <size_t>&fl_fuse_listxattr, <size_t>&fl_fuse_open][slots.index(slot)]
 
     cdef fl_handle *_new(self, bytes name) except NULL:
-        cdef fl_handle *h = <fl_handle *>calloc(1, sizeof(fl_handle) + len(name) + 1)
+        cdef fl_handle *h = fl_handle_new(self.mount, name)
         if h == NULL:
             raise MemoryError
-        h.mount = self.mount
-        h.fd = -1
-        memcpy(h.name, <const char *>name, len(name))
         FL_ATOMIC_ADD(&self.mount.counters.opened, 1)
         return h
 
@@ -473,11 +484,18 @@ cdef class Handles:
         """Whether the file has another size by now."""
         return bool((<fl_handle *>handle).stale)
 
-    def open_real(self, int fd):
-        """A handle on a file of the real folder. It owns the descriptor from now on."""
+    def open_real(self, int fd, *, bint writes=False):
+        """A handle on a file of the real folder, which may be written by it. It owns the descriptor from now on."""
         cdef fl_handle *h = self._new(b"")
-        h.fd = fd
+        h.fd, h.writes = fd, writes
         return <uintptr_t>h
+
+    def follow(self, int fd):
+        """Let who has the file open that is just being asked for, as a virtual one, read from a real one from now on.
+
+        The descriptor stays the caller's; -1 changes nothing. Returns how many handles there were.
+        """
+        return fl_node_follow(self.mount, fd)
 
     def fd(self, uintptr_t handle):
         """The descriptor of a real file, -1 of a virtual one."""
@@ -561,6 +579,11 @@ cdef void _detach(void *attached) noexcept nogil:
     free(kept)
 
 
+def channel_functions():
+    """The address of what makes a channel of libfuse's (``struct fuse_chan_ops``) one that :func:`run_loop` can use."""
+    return <size_t>fl_channel_functions()
+
+
 def run_loop(int fd, size_t request_bytes, uintptr_t session, uintptr_t channel, functions, int workers):
     """Serve the requests of a mount until it is gone: reads by C, the others by libfuse.
 
@@ -569,7 +592,7 @@ def run_loop(int fd, size_t request_bytes, uintptr_t session, uintptr_t channel,
     fd, request_bytes : int
         Descriptor of libfuse's channel, and how large a request may be.
     session, channel : int
-        Addresses of libfuse's objects.
+        Addresses of libfuse's objects; the channel is one with :func:`channel_functions`.
     functions : (int, int, int)
         Addresses of libfuse's ``fuse_session_process``, ``fuse_session_exited`` and ``fuse_session_exit``.
     workers : int

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -66,7 +67,13 @@ def frame(number: int) -> bytes:
 @pytest.fixture(scope="module")
 def port(searcher: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Return the port of a server whose share ``legacy`` is the mount."""
-    state = tmp_path_factory.mktemp("smbd")
+    with shared(folder, tmp_path_factory.mktemp("smbd"), case_sensitive=SEARCHERS[searcher][1]) as number:
+        yield number
+
+
+@contextmanager
+def shared(folder: Path, state: Path, *, case_sensitive: str = "yes") -> Iterator[int]:
+    """Share a folder as long as it lasts; the port of the server."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         number = int(free.getsockname()[1])
@@ -86,7 +93,7 @@ def port(searcher: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) 
     }
     config["global"].update(here)
     assert config["legacy"]["case sensitive"] == "yes"
-    config["legacy"].update({"path": str(folder), "guest ok": "yes", "case sensitive": SEARCHERS[searcher][1]})
+    config["legacy"].update({"path": str(folder), "guest ok": "yes", "case sensitive": case_sensitive})
     with open(state / "smb.conf", "w") as file:
         config.write(file)
     command = ["smbd", "--foreground", f"--configfile={state / 'smb.conf'}", f"--log-basename={state}"]
@@ -108,7 +115,11 @@ def port(searcher: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="module")
 def client(port: int, tmp_path_factory: pytest.TempPathFactory) -> Client:
     """Return ``client("ls; get x y")``: runs commands of smbclient on the share, returns what they print."""
-    here = tmp_path_factory.mktemp("smbclient")
+    return client_of(port, tmp_path_factory.mktemp("smbclient"))
+
+
+def client_of(port: int, here: Path) -> Client:
+    """Return what runs commands of smbclient in a folder."""
 
     def run(commands: str, *, fails: bool = False) -> str:
         words = ["smbclient", "//127.0.0.1/legacy", "-p", str(port), "-N", "-c", commands]
@@ -117,6 +128,31 @@ def client(port: int, tmp_path_factory: pytest.TempPathFactory) -> Client:
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def writable(tmp_path: Path) -> Iterator[Path]:
+    """A mount of three frames that can be changed."""
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["x"] = np.broadcast_to(np.arange(3, dtype="u2")[:, None, None], (3, NY, NX))
+    words = ("--format", "flat", "--allow-other", "--copy-up", "--ignore-case")
+    with mounted(mount_command(f"{tmp_path / 'scan.h5'}::/x", tmp_path / "work", *words), tmp_path / "work") as folder:
+        yield folder
+
+
+def test_a_frame_is_overwritten_and_comes_back(writable: Path, tmp_path: Path) -> None:
+    real = writable.with_name("work_real")
+    (tmp_path / "new").write_bytes(b"of another program" * 100)
+    (tmp_path / "state").mkdir()
+    with shared(writable, tmp_path / "state") as port:
+        client = client_of(port, tmp_path)
+        client(f"put {tmp_path / 'new'} DATA0002.raw")
+        assert os.listdir(real) == ["data0002.raw"]
+        assert (real / "data0002.raw").read_bytes() == (tmp_path / "new").read_bytes()
+        client("del data0002.raw")
+        assert os.listdir(real) == []
+        client(f"get data0002.raw {tmp_path / 'back'}")
+    assert (tmp_path / "back").read_bytes()[HEADER_BYTES:] == frame(2)
 
 
 def _listens(port: int) -> bool:

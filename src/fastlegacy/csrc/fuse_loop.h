@@ -14,28 +14,8 @@
 
 #include <semaphore.h>
 #include <signal.h>
-#include <sys/uio.h>
-
 #include "ahead.h"
-
-/* What the kernel sends and takes: <linux/fuse.h>, which has been the same for these since version 7.9. */
-struct fl_in_header {
-    uint32_t len, opcode;
-    uint64_t unique, nodeid;
-    uint32_t uid, gid, pid, padding;
-};
-struct fl_read_in {
-    uint64_t fh, offset;
-    uint32_t size, read_flags;
-    uint64_t lock_owner;
-    uint32_t flags, padding;
-};
-struct fl_out_header {
-    uint32_t len;
-    int32_t error;
-    uint64_t unique;
-};
-enum { FL_OP_READ = 15, FL_OP_INTERRUPT = 36 };
+#include "fuse_nodes.h"
 
 #define FL_PAGE 4096
 #define FL_READ_MOST (1 << 20) /* bytes of a reply; libfuse 2 has told the kernel to ask for 128 KiB at most */
@@ -168,9 +148,13 @@ static int fl_loop_take(fl_worker *w, char *request, fl_reply *reply, void **pyt
     if (in->opcode != FL_OP_READ || !fl_loop_read(l, in, (size_t)n, reply)) {
         if (waiting == 0)
             fl_loop_spawn(l);
-        if (!*python)
-            *python = l->attach();
-        l->process(l->session, request, (size_t)n, l->channel);
+        if (!fl_node_take(in)) {
+            if (!*python)
+                *python = l->attach();
+            fl_asked = in;
+            l->process(l->session, request, (size_t)n, l->channel);
+            fl_asked = NULL;
+        }
     } else if (waiting == 0 && fl_now_ns() - start > FL_SLOW_NS && !__atomic_load_n(&l->waiting, __ATOMIC_ACQUIRE)) {
         fl_loop_spawn(l);
     }
@@ -265,6 +249,7 @@ static int fl_loop_run(fl_loop *l)
     if (sem_init(&l->news, 0, 0))
         return errno;
     pthread_mutex_init(&l->lock, NULL);
+    fl_device = l->fd;
     for (int i = 0; i < l->few; i++)
         fl_loop_spawn(l);
     fl_loop_watch(l);

@@ -70,7 +70,9 @@ typedef struct {
     fl_failure failures[FL_ERRORS];
     int n_failures;
     uint64_t lost;
-    struct fl_handle *open[FL_CHAINS]; /* open virtual files by their names */
+    struct fl_handle *open[FL_CHAINS];  /* open virtual files by their names */
+    struct fl_handle *nodes[FL_CHAINS]; /* all open files by the kernel's numbers of their nodes */
+    int xattr;                          /* real files have extended attributes here */
     uint64_t last_number;
     fl_prepared prepared[FL_PREPARED];
     int next_prepared;
@@ -88,8 +90,27 @@ typedef struct fl_handle {
     int stale, used;          /* written with __atomic: may not be read any more; the kernel has asked for bytes */
     uint64_t version, number; /* of all headers when it was opened; no two handles have the same number */
     struct fl_handle *next, **link;
-    char name[]; /* the whole path */
+    uint64_t node; /* 0: not known yet */
+    struct fl_handle *node_next, **node_link;
+    int writes;     /* a real file that may be written by this descriptor */
+    int ours;       /* libfuse does not know of it */
+    int follows;    /* of a virtual file that has become a real one: its descriptor, else -1; written with __atomic */
+    int pins, gone; /* who looks at it by its node; the last of them frees it */
+    char name[];    /* the whole path */
 } fl_handle;
+
+/* A handle on nothing yet, or NULL without memory. */
+static fl_handle *fl_handle_new(fl_mount *m, const char *name)
+{
+    size_t room = strlen(name) + 1;
+    fl_handle *h = calloc(1, sizeof *h + room);
+    if (!h)
+        return NULL;
+    h->mount = m;
+    h->fd = h->follows = -1;
+    memcpy(h->name, name, room);
+    return h;
+}
 
 #define FL_COUNT(field, n) __atomic_fetch_add(&h->mount->counters.field, (uint64_t)(n), __ATOMIC_RELAXED)
 
@@ -289,17 +310,13 @@ static char *fl_wait_asked(fl_mount *m)
  * change. */
 static fl_handle *fl_prepared_open(fl_mount *m, const fl_names *names, const char *path, uint64_t version, int64_t size)
 {
-    size_t room = strlen(path) + 1;
-    fl_handle *h = calloc(1, sizeof *h + room);
+    fl_handle *h = fl_handle_new(m, path);
     int opened = 0;
     if (!h)
         return NULL;
     pthread_mutex_lock(&m->lock);
     fl_prepared *p = fl_prepared_find(m, path);
     if (p && p->epoch == fl_epoch(names) && p->version == version && p->file->size == size) {
-        memcpy(h->name, path, room);
-        h->mount = m;
-        h->fd = -1;
         h->file = p->file;
         h->owner = p->owner;
         h->version = version;
@@ -327,7 +344,8 @@ static int fl_fuse_read(const char *path, char *buf, size_t size, off_t at, stru
         return -EBADF;
     uint64_t start = fl_now_ns();
     int64_t n;
-    if (h->file) {
+    int fd = h->file ? __atomic_load_n(&h->follows, __ATOMIC_ACQUIRE) : h->fd;
+    if (fd < 0) {
         if (__atomic_load_n(&h->stale, __ATOMIC_ACQUIRE))
             return -ESTALE;
         __atomic_store_n(&h->used, 1, __ATOMIC_RELEASE);
@@ -341,7 +359,7 @@ static int fl_fuse_read(const char *path, char *buf, size_t size, off_t at, stru
         FL_COUNT(reads, 1);
         FL_COUNT(read_bytes, n);
     } else {
-        n = pread(h->fd, buf, size, at);
+        n = pread(fd, buf, size, at);
         if (n < 0)
             return -errno;
         FL_COUNT(real_reads, 1);
@@ -375,6 +393,20 @@ static int fl_fuse_write(const char *path, const char *buf, size_t size, off_t a
     return (int)done;
 }
 
+static int fl_fuse_fallocate(const char *path, int mode, off_t at, off_t size, struct fl_fuse_file_info *fi)
+{
+    fl_handle *h = (fl_handle *)(uintptr_t)fi->fh;
+    (void)path;
+    if (!h)
+        return -EBADF;
+    if (h->file)
+        return -EROFS;
+    int code;
+    while ((code = fallocate(h->fd, mode, at, size)) && errno == EINTR)
+        ;
+    return code ? -errno : 0;
+}
+
 /* close() of a descriptor to a real file: what the file system has to say at close (quota, NFS) reaches the program. */
 static int fl_fuse_flush(const char *path, struct fl_fuse_file_info *fi)
 {
@@ -392,12 +424,14 @@ static int fl_fuse_flush(const char *path, struct fl_fuse_file_info *fi)
 }
 
 /* After it the mount may be gone: when nothing is open any more, whoever owns it is free to free it. */
-static void fl_handle_free(fl_handle *h)
+static void fl_handle_end(fl_handle *h)
 {
     fl_mount *m = h->mount;
     if (h->file) {
         fl_handle_leave(h);
         fl_vfile_release(h->file);
+        if (h->follows >= 0)
+            close(h->follows);
         /* the last: from now on Python may let go of the pixels */
         __atomic_fetch_sub(&h->owner->open, 1, __ATOMIC_RELEASE);
     } else {
@@ -407,19 +441,52 @@ static void fl_handle_free(fl_handle *h)
     __atomic_fetch_add(&m->counters.releases, 1, __ATOMIC_RELEASE);
 }
 
+/* Close a handle, as soon as nobody looks at it by its node. */
+static void fl_handle_free(fl_handle *h)
+{
+    fl_mount *m = h->mount;
+    pthread_mutex_lock(&m->lock);
+    if (h->node) {
+        *h->node_link = h->node_next;
+        if (h->node_next)
+            h->node_next->node_link = h->node_link;
+        h->node = 0;
+    }
+    h->gone = 1;
+    int pins = h->pins;
+    pthread_mutex_unlock(&m->lock);
+    if (!pins)
+        fl_handle_end(h);
+}
+
+static void fl_handle_unpin(fl_handle *h)
+{
+    fl_mount *m = h->mount;
+    pthread_mutex_lock(&m->lock);
+    int last = --h->pins == 0 && h->gone;
+    pthread_mutex_unlock(&m->lock);
+    if (last)
+        fl_handle_end(h);
+}
+
 /* ---- attributes: answered from what Python has told, and else by Python */
 
 typedef int (*fl_getattr_fn)(const char *path, struct stat *out);
 typedef int (*fl_fgetattr_fn)(const char *path, struct stat *out, struct fl_fuse_file_info *fi);
 typedef int (*fl_open_fn)(const char *path, struct fl_fuse_file_info *fi);
 
+typedef int (*fl_getxattr_fn)(const char *path, const char *name, char *value, size_t size);
+typedef int (*fl_listxattr_fn)(const char *path, char *names, size_t size);
+
 /* The mount of this process. There is one: libfuse 2 itself can serve no more. `getattr` comes without a handle. */
 static struct {
     fl_mount *mount;
     fl_names *names;
-    fl_getattr_fn getattr; /* Python's */
+    fl_getattr_fn getattr; /* this and the following: Python's */
     fl_fgetattr_fn fgetattr;
     fl_open_fn open;
+    fl_getxattr_fn getxattr;
+    fl_listxattr_fn listxattr;
 } fl_served;
 
 static int fl_counted(fl_mount *m, uint64_t start, int result)
@@ -446,8 +513,9 @@ static int fl_fuse_fgetattr(const char *path, struct stat *out, struct fl_fuse_f
     fl_handle *h = fi ? (fl_handle *)(uintptr_t)fi->fh : NULL;
     if (!h)
         return fl_served.fgetattr(path, out, fi);
-    if (!h->file)
-        return fl_counted(h->mount, start, fstat(h->fd, out) ? -errno : 0);
+    int fd = h->file ? __atomic_load_n(&h->follows, __ATOMIC_ACQUIRE) : h->fd;
+    if (fd >= 0)
+        return fl_counted(h->mount, start, fstat(fd, out) ? -errno : 0);
     if (__atomic_load_n(&h->stale, __ATOMIC_ACQUIRE))
         return fl_counted(h->mount, start, -ESTALE);
     if (m && fl_names_fstat(fl_served.names, h->name, h->file->size, out))

@@ -222,8 +222,9 @@ static const char *fl_split(const char *path, size_t *folder)
     return slash + 1;
 }
 
-/* The attributes of a real entry (OUT), links not followed anywhere on the way. 0 or an errno. */
-static int fl_real_stat(int dirfd, const char *path, const char *name, struct stat *out)
+/* Open the folder that holds a real entry, links not followed anywhere on the way: OUT, `dirfd` itself or one to be
+ * closed. 0 or an errno. */
+static int fl_real_folder(int dirfd, const char *path, const char *name, int *folder)
 {
     int fd = dirfd, code = 0;
     for (const char *at = path + 1; at < name && !code;) {
@@ -243,10 +244,20 @@ static int fl_real_stat(int dirfd, const char *path, const char *name, struct st
         fd = below;
         at = slash + 1;
     }
-    if (!code && fstatat(fd, name, out, AT_SYMLINK_NOFOLLOW))
-        code = errno;
-    if (fd != dirfd && fd >= 0)
+    if (code && fd != dirfd && fd >= 0)
         close(fd);
+    *folder = code ? -1 : fd;
+    return code;
+}
+
+/* The attributes of a real entry (OUT), links not followed anywhere on the way. 0 or an errno. */
+static int fl_real_stat(int dirfd, const char *path, const char *name, struct stat *out)
+{
+    int folder, code = fl_real_folder(dirfd, path, name, &folder);
+    if (!code && fstatat(folder, name, out, AT_SYMLINK_NOFOLLOW))
+        code = errno;
+    if (folder != dirfd && folder >= 0)
+        close(folder);
     return code;
 }
 
@@ -308,6 +319,20 @@ static int fl_names_fstat(fl_names *t, const char *path, int64_t size, struct st
     int answered = s && l->epoch == fl_epoch(t);
     fl_listing_leave(t, l);
     return answered;
+}
+
+/* 1 if there is certainly a virtual file of this name, seen or hidden by a real one. */
+static int fl_names_has(fl_names *t, const char *path)
+{
+    size_t folder;
+    int64_t index;
+    const char *name = fl_split(path, &folder);
+    fl_listing *l = name ? fl_listing_take(t, path, folder) : NULL;
+    if (!l)
+        return 0;
+    int has = fl_listing_find(l, name, strlen(name), &index) && l->epoch == fl_epoch(t);
+    fl_listing_leave(t, l);
+    return has;
 }
 
 /* Note the size of a file that was looked for at an epoch. */

@@ -8,6 +8,7 @@ changed their user after everything was imported.
 from __future__ import annotations
 
 import encodings.ascii  # noqa: F401  (Python looks for it when it is first needed: where the fork cannot)
+import errno
 import importlib.util
 import os
 import pickle
@@ -18,6 +19,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -148,6 +150,81 @@ def test_who_is_not_root_mounts_reads_and_saves(home: Path, rename: bool) -> Non
     assert not is_mounted(folder)
     assert sorted(os.listdir(folder)) == ["mine.txt", "result.txt"]
     assert sorted(os.listdir(home)) == ["scan.h5", "work"]
+
+
+@pytest.mark.usefixtures("device_for_all")
+def test_who_is_not_root_changes_a_frame(home: Path) -> None:
+    with mounted_by_nobody(home, copy_up=True) as (folder, frames):
+        frame = folder / "data0002.npy"
+
+        def use() -> Any:
+            before = frame.stat()
+            with open(frame, "r+b") as file:
+                file.seek(-4, os.SEEK_END)
+                file.write(b"\1\2\3\4")
+            os.utime(folder / "data0003.npy", ns=(7, 8))
+            after = frame.stat()
+            return np.load(frame), (before.st_mode, before.st_uid), (after.st_mode, after.st_uid)
+
+        image, before, after = as_nobody(use)
+    expected = frames[1].copy()
+    expected[-1, -1] = 0x04030201
+    np.testing.assert_array_equal(image, expected)
+    assert before == after
+    assert before[0] & 0o200
+    assert before[1] == NOBODY
+    np.testing.assert_array_equal(np.load(folder / "data0003.npy"), frames[2])
+    assert (folder / "data0003.npy").stat().st_mtime_ns == 8
+    assert sorted(os.listdir(folder)) == ["data0002.npy", "data0003.npy"]
+
+
+@pytest.mark.usefixtures("device_for_all")
+def test_who_is_not_root_sets_extended_attributes(home: Path) -> None:
+    with mounted_by_nobody(home) as (folder, _):
+
+        def use() -> Any:
+            (folder / "f").touch()
+            os.setxattr(folder / "f", "user.a", b"1")
+            fd = os.open(folder / "f", os.O_RDWR)
+            os.posix_fallocate(fd, 0, 5000)
+            os.unlink(folder / "f")
+            found = os.getxattr(fd, "user.a"), os.fstat(fd).st_size, os.fstat(fd).st_nlink
+            os.fchmod(fd, 0o600)
+            os.ftruncate(fd, 3)
+            codes = []
+            for name in ("trusted.a", "security.a"):
+                try:
+                    os.setxattr(folder, name, b"1")
+                except OSError as error:
+                    codes.append(error.errno)
+            return found, os.fstat(fd).st_size, codes
+
+        found, size, codes = as_nobody(use)
+    assert (found, size) == ((b"1", 5000, 0), 3)
+    assert codes == [errno.EPERM, errno.EPERM]
+    assert os.listdir(folder) == []
+
+
+@contextmanager
+def mounted_by_nobody(home: Path, **options: Any) -> Iterator[tuple[Path, np.ndarray]]:
+    """A mount of the other user's, its folder and the frames in it."""
+    _refuse.load()
+    frames = detector_frames(5, SHAPE, "u4")
+    url = write_stack(home / "scan.h5", frames, filters="bslz4")
+    folder = home / "work"
+
+    def serve() -> Any:
+        with fastlegacy.open(url) as stack:
+            return mount(tree(stack, format="npy"), folder, **options)
+
+    pid, answer = start_as_nobody(serve)
+    try:
+        wait_for(lambda: is_mounted(folder))
+        yield folder, frames
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        finish(pid, answer)
+    assert not is_mounted(folder)
 
 
 @pytest.mark.usefixtures("device_for_all")

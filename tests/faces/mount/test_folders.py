@@ -281,14 +281,6 @@ def test_many_write_into_one_new_folder_at_once(nested: SimpleNamespace, me: Cal
     assert tree_of(nested.folder) == ["deep", "deep/pix", *(f"deep/pix/{number}" for number in range(8))]
 
 
-def test_what_is_hidden_in_a_folder_goes_at_the_end(nested: SimpleNamespace, me: Caller) -> None:
-    put(nested.overlay, "/img/mine", me)
-    nested.overlay.rename("/img/mine", "/img/.fuse_hidden01")
-    assert ".fuse_hidden01" not in names(nested, IMG)
-    nested.overlay.remove_hidden()
-    assert tree_of(nested.folder) == ["img"]
-
-
 # ---- changing them
 
 FAILURES: dict[str, tuple[int, int, Callable[[Overlay, Caller], object]]] = {

@@ -61,7 +61,8 @@ class Served:
             prototypes["fgetattr"](self._fgetattr),
             prototypes["open"](self._open),
         ]
-        addresses = self.handles.before_python(*map(address_of, self._callbacks))
+        names = ("getattr", "fgetattr", "open")
+        addresses = [self.handles.before(*each) for each in zip(names, map(address_of, self._callbacks), strict=True)]
         self._slots = [type(own)(at) for own, at in zip(self._callbacks, addresses, strict=True)]
 
     def _getattr(self, path: bytes, out: Any) -> int:

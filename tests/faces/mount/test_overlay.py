@@ -58,7 +58,6 @@ def test_a_real_file_wins(union: SimpleNamespace, served: ModuleType, me: Caller
 def test_listing_has_each_name_once(union: SimpleNamespace, served: ModuleType) -> None:
     (union.folder / "data0003.img").write_bytes(b"real")
     (union.folder / "sub").mkdir()
-    (union.folder / ".fuse_hidden0001").write_bytes(b"open somewhere")
     names = listed(union)
     assert len(names) == len(set(names)) == served.FRAMES + 1
     assert listed(union, "/sub") == []
@@ -179,16 +178,6 @@ def test_no_permission_does_not_uncover_a_virtual_file(
     monkeypatch.setattr("fastlegacy.faces.mount.real.os.stat", refuse)
     with pytest.raises(PermissionError):
         union.overlay.attributes(VIRTUAL)
-
-
-def test_hidden_files_of_this_mount_go_at_the_end(union: SimpleNamespace) -> None:
-    for name in ("mine", "mine2", ".fuse_hidden_of_somebody_else"):
-        (union.folder / name).touch()
-    union.overlay.rename("/mine", "/.fuse_hidden01")
-    union.overlay.rename("/mine2", "/.fuse_hidden02")
-    union.overlay.unlink("/.fuse_hidden02")
-    union.overlay.remove_hidden()
-    assert [path.name for path in union.folder.iterdir()] == [".fuse_hidden_of_somebody_else"]
 
 
 def test_free_space(union: SimpleNamespace) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -107,6 +108,62 @@ def test_others_may_do_in_a_mount_for_all_what_permissions_allow(serve: Serve, d
     mount.interrupt()
     assert sorted(os.listdir(demo)) == ["kept.txt", "link", "secret", "theirs"]
     assert (demo / "secret").stat().st_mode & 0o777 == 0o600
+
+
+def test_set_user_bits_go_when_a_user_empties_a_file(serve: Serve, demo: Path) -> None:
+    modes = {0o6755: 0o755, 0o4711: 0o711, 0o2740: 0o2740, 0o2750: 0o750}
+    for mode in modes:
+        (demo / oct(mode)).write_text("before")
+        os.chown(demo / oct(mode), NOBODY, NOBODY)
+        (demo / oct(mode)).chmod(mode)
+    (demo / "root").write_text("before")
+    (demo / "root").chmod(0o6777)
+    mount = serve(demo, allow_other=True)
+    for mode in modes:
+        assert as_nobody(lambda mode=mode: os.open(demo / oct(mode), os.O_WRONLY | os.O_TRUNC)) == 0  # type: ignore[misc]
+    os.close(os.open(demo / "root", os.O_WRONLY | os.O_TRUNC))
+    assert {mode: (demo / oct(mode)).stat().st_mode & 0o7777 for mode in modes} == modes
+    assert (demo / "root").stat().st_mode & 0o7777 == 0o6777
+    assert as_nobody(lambda: write(demo / "root")) == 0
+    mount.interrupt()
+    assert (demo / "root").stat().st_mode & 0o7777 == 0o777
+
+
+def test_extended_attributes_of_others(serve: Serve, demo: Path) -> None:
+    (demo / "secret").write_text("of root")
+    (demo / "secret").chmod(0o600)
+    os.setxattr(demo / "secret", "user.a", b"1")
+    os.setxattr(demo / "kept.txt", "trusted.a", b"1")
+    (demo / "kept.txt").chmod(0o644)
+    (demo / "theirs").touch()
+    os.chown(demo / "theirs", NOBODY, NOBODY)
+    mount = serve(demo, allow_other=True)
+
+    def list_for_nobody() -> int:
+        assert "trusted.a" not in os.listxattr(demo / "kept.txt")
+        return 0
+
+    acl = b"".join(
+        struct.pack("<HHi", *entry) for entry in ((1, 6, -1), (2, 6, NOBODY), (4, 4, -1), (16, 6, -1), (32, 4, -1))
+    )
+    acl = struct.pack("<I", 2) + acl  # read and write for the other user, as in acl(5)
+    assert "trusted.a" in os.listxattr(demo / "kept.txt")
+    assert as_nobody(list_for_nobody) == 0
+    denied = {
+        "read a secret": lambda: os.getxattr(demo / "secret", "user.a"),
+        "set on what is another's": lambda: os.setxattr(demo / "kept.txt", "user.a", b"1"),
+        "set on a frame": lambda: os.setxattr(demo / "data0001.img", "user.a", b"1"),
+        "read what is root's": lambda: os.getxattr(demo / "kept.txt", "trusted.a"),
+        "set what is root's": lambda: os.setxattr(demo / "theirs", "trusted.a", b"1"),
+        "get the rights of root": lambda: os.setxattr(demo / "theirs", "security.capability", bytes(20)),
+        "allow oneself": lambda: os.setxattr(demo / "kept.txt", "system.posix_acl_access", acl),
+    }
+    codes = {what: as_nobody(use) for what, use in denied.items()}
+    assert set(codes.values()) <= {errno.EACCES, errno.EPERM, errno.ENODATA, errno.EINVAL}, codes
+    assert as_nobody(lambda: os.setxattr(demo / "theirs", "user.mine", b"1")) == 0
+    mount.interrupt()
+    assert os.listxattr(demo / "theirs") == ["user.mine"]
+    assert os.listxattr(demo / "kept.txt") == ["trusted.a"]
 
 
 def test_set_user_and_device_bits_have_no_power_in_a_mount(serve: Serve, demo: Path) -> None:

@@ -102,7 +102,7 @@ class MountAndFolder(RuleBasedStateMachine):
             if self.mount.process.poll() is None:
                 self.contents_are_the_same()
                 self.mount.interrupt()
-            assert set(walk(self.at)) == set(walk(self.there)) | leftovers(self.at)
+            assert set(walk(self.at)) == set(walk(self.there))
         finally:
             self.mount.clean()
             shutil.rmtree(self.home)
@@ -465,16 +465,10 @@ def seen(path: bytes) -> list[bytes]:
 
 
 def walk(root: bytes) -> Iterator[bytes]:
-    """Paths below a folder, without what libfuse hides."""
+    """Paths below a folder."""
     for folder, below, files in os.walk(root):
         for name in (*below, *files):
-            if not name.startswith(b".fuse_hidden"):
-                yield os.path.relpath(os.path.join(folder, name), root)
-
-
-def leftovers(root: bytes) -> set[bytes]:
-    """Files that were removed while they were open when the server was killed."""
-    return {path for path in walk(root) if os.path.basename(path).startswith(b".fuse_hidden")}
+            yield os.path.relpath(os.path.join(folder, name), root)
 
 
 def tree(root: bytes, *, links: bool) -> dict[bytes, tuple[object, ...]]:

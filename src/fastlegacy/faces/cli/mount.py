@@ -45,6 +45,17 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="threads that decode what a program will read next; 0: none (default: the number of cores - 1)",
     )
     group.add_argument("--ignore-case", action="store_true", help="find names in any case, as Windows programs ask")
+    group.add_argument(
+        "--copy-up",
+        action="store_true",
+        help="let programs change frames: each becomes a real file in FOLDER first (default: read-only)",
+    )
+    group.add_argument(
+        "--no-xattr",
+        dest="xattr",
+        action="store_false",
+        help="no extended attributes: the kernel asks for one before each write, which small writes feel",
+    )
     group.add_argument("-o", dest="options", metavar="OPTS", help="more options for FUSE, separated by commas")
     group = parser.add_argument_group("background")
     group.add_argument("--background", action="store_true", help="return as soon as the mount answers; it goes on")
@@ -95,6 +106,8 @@ def _serve(args: argparse.Namespace, sources: Sequence[str | DataUrl], folder: s
             ignore_case=args.ignore_case,
             options=args.options,
             prefetch=args.prefetch,
+            xattr=args.xattr,
+            copy_up=args.copy_up,
             settings=_settings(args, sources),
             on_ready=announce,
         )

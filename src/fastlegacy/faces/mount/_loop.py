@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from typing import Any
 
@@ -30,23 +31,32 @@ def serve_requests(library: Any, fuse: ctypes.c_void_p) -> None:
     OSError
         If the kernel's requests cannot be read.
     """
-    from fastlegacy._serve import run_loop
+    from fastlegacy._serve import channel_functions, run_loop
 
-    for function in (library.fuse_get_session, library.fuse_session_next_chan):
+    for function in (library.fuse_get_session, library.fuse_session_next_chan, library.fuse_chan_new):
         function.restype = ctypes.c_void_p
     library.fuse_chan_bufsize.restype = ctypes.c_size_t
     session = ctypes.c_void_p(library.fuse_get_session(fuse))
-    channel = ctypes.c_void_p(library.fuse_session_next_chan(session, None))
-    run_loop(
-        library.fuse_chan_fd(channel),
-        library.fuse_chan_bufsize(channel),
-        session.value or 0,
-        channel.value or 0,
-        (
-            address_of(library.fuse_session_process),
-            address_of(library.fuse_session_exited),
-            address_of(library.fuse_session_exit),
-        ),
-        # the kernel wakes them in turn: with more of them, their buffers are in no cache when they are needed again
-        len(os.sched_getaffinity(0)) + 1,
-    )
+    own = ctypes.c_void_p(library.fuse_session_next_chan(session, None))
+    fd, request_bytes = library.fuse_chan_fd(own), library.fuse_chan_bufsize(own)
+    # another one to the same device: what libfuse answers goes through our hands
+    functions = ctypes.c_void_p(channel_functions())
+    channel = ctypes.c_void_p(library.fuse_chan_new(functions, fd, ctypes.c_size_t(request_bytes), None))
+    if not channel:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+    try:
+        run_loop(
+            fd,
+            request_bytes,
+            session.value or 0,
+            channel.value or 0,
+            (
+                address_of(library.fuse_session_process),
+                address_of(library.fuse_session_exited),
+                address_of(library.fuse_session_exit),
+            ),
+            # the kernel wakes them in turn: with more of them, their buffers are in no cache when they are needed again
+            len(os.sched_getaffinity(0)) + 1,
+        )
+    finally:
+        library.fuse_chan_destroy(channel)

@@ -25,9 +25,8 @@ __all__ = ["StandardError", "check_device", "load", "names_codec", "option", "se
 _CODEC = "fastlegacy_names"
 _LIBRARY = "libfuse.so.2"
 _MISSING_SLOTS = ("poll", "write_buf", "read_buf", "flock", "fallocate")  # libfuse 2.9 has them, refuse 0.0.4 not
-_FIRST_IN_C = ("getattr", "fgetattr", "open")
-BeforePython = Callable[[int, int, int], tuple[int, int, int]]
-"""Addresses of Python's functions in these slots -> those of the C functions that go before them."""
+Before = Callable[[str, int], int]
+"""Name of a slot and address of Python's function -> that of the C function that goes before it; 0: there is none."""
 
 _INSTALL = "install the system package libfuse2 (libfuse2t64 on Debian 13 and Ubuntu 24.04): apt install libfuse2"
 _INSTALL_WINFSP = "install it: winget install WinFsp.WinFsp, or https://winfsp.dev"
@@ -119,23 +118,20 @@ def names_codec() -> Iterator[str]:
 
 
 @contextmanager
-def _native_table(high: ModuleType, native: Iterable[str], before_python: BeforePython | None = None) -> Iterator[None]:
+def _native_table(high: ModuleType, native: Iterable[str], before: Before | None = None) -> Iterator[None]:
     """Let slots of libfuse's table be plain addresses, and give the table the slots that refuse does not know.
 
     refuse wraps a slot in Python only if its type has ``argtypes``; anything else is stored as it is. libfuse copies
-    the table when it mounts. ``before_python`` puts C functions before some of Python's.
+    the table when it mounts. ``before`` puts C functions before Python's.
     """
-    pythons: dict[str, Any] = {}  # they have to live as long as the mount, which the table does not see to
+    pythons: list[Any] = []  # they have to live as long as the mount, which the table does not see to
 
     def put(table: Any, name: str, value: Any) -> None:
+        address = before(name, address_of(value)) if before is not None and hasattr(value, "argtypes") else 0
+        if address:
+            pythons.append(value)
+            value = type(value)(address)
         ctypes.Structure.__setattr__(table, name, value)
-        if before_python is None or name not in _FIRST_IN_C:
-            return
-        pythons[name] = value
-        if len(pythons) == len(_FIRST_IN_C):
-            natives = before_python(*(address_of(pythons[slot]) for slot in _FIRST_IN_C))
-            for slot, address in zip(_FIRST_IN_C, natives, strict=True):
-                ctypes.Structure.__setattr__(table, slot, type(pythons[slot])(address))
 
     original = high.fuse_operations
     slots = [(entry[0], ctypes.c_void_p) if entry[0] in native else entry for entry in original._fields_]
@@ -249,8 +245,8 @@ def serve(high: ModuleType, operations: Any, folder: str, options: Iterable[str]
     for text in options:
         name, equals, value = text.partition("=")
         keywords[name] = value if equals else True
-    before_python = getattr(operations, "before_python", None)
-    with _native_table(high, native, before_python), _whole_stat(high), names_codec() as codec:
+    before = getattr(operations, "native_before", None)
+    with _native_table(high, native, before), _whole_stat(high), names_codec() as codec:
         _listing(high)(operations, folder, raw_fi=True, encoding=codec, foreground=True, **keywords)
 
 

@@ -13,6 +13,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,7 +22,7 @@ from fastlegacy.errors import FastlegacyError, LayoutError
 from fastlegacy.faces.mount.native import NativeNames
 from fastlegacy.faces.mount.overlay import Overlay
 from fastlegacy.faces.mount.pages import KernelPages, Use
-from fastlegacy.faces.mount.real import Attributes, Caller, attributes_of, failure
+from fastlegacy.faces.mount.real import ACCESS_MODE, Attributes, Caller, attributes_of, failure
 from fastlegacy.faces.mount.statistics import Counters
 from fastlegacy.faces.mount.virtual import Entry
 
@@ -78,6 +79,8 @@ class Operations:
         Lets C answer what it can without Python.
     on_open : callable, optional
         Is told (path, file) of each virtual file that Python has opened; must return at once.
+    xattr : bool
+        There are extended attributes. The kernel asks for one of them before each write then.
 
     Attributes
     ----------
@@ -88,8 +91,7 @@ class Operations:
     flag_nopath = flag_nullpath_ok = flag_utime_omit_ok = 1
 
     # bmap, ioctl: no meaning here. lock: the kernel keeps locks by itself, among all users of the mount.
-    # Extended attributes: with the slot the kernel would ask for security.capability before every single write.
-    bmap = ioctl = lock = getxattr = setxattr = listxattr = removexattr = None
+    bmap = ioctl = lock = None
 
     def __init__(
         self,
@@ -103,9 +105,10 @@ class Operations:
         remembered_s: float = 1.0,
         names: NativeNames | None = None,
         on_open: Callable[[str, VirtualFile], None] = lambda path, file: None,
+        xattr: bool = True,
     ) -> None:
         self._names = names
-        self.before_python = None if names is None else handles.before_python
+        self.native_before = None if names is None else handles.before
         self._overlay = overlay
         self._handles = handles
         self._context = caller
@@ -115,7 +118,12 @@ class Operations:
         self.write = handles.write_address
         self.flush = handles.flush_address
         self.release = handles.release_address
+        self.fallocate = handles.fallocate_address
         self.access = None if kernel_checks else self._access
+        self.getxattr = self._getxattr if xattr else None
+        self.listxattr = self._listxattr if xattr else None
+        self.setxattr = self._setxattr if xattr else None
+        self.removexattr = self._removexattr if xattr else None
         self._folders: dict[int, _OpenFolder] = {}
         self._folder_numbers = count(1)
         self.pages = KernelPages(handles, version, remembered_s=remembered_s)
@@ -164,8 +172,7 @@ class Operations:
         self._on_init()
 
     def destroy(self, _path: str) -> None:
-        """Remove the files that were removed while open and are still open: the mount ends."""
-        self._overlay.remove_hidden()
+        """Nothing is left to do at the end; WinFsp calls it all the same."""
 
     # ---- names and attributes
 
@@ -194,6 +201,20 @@ class Operations:
 
     def _access(self, path: str, mode: int) -> None:
         self._overlay.check_access(path, mode)
+
+    def _getxattr(self, path: str, name: str, _position: int = 0) -> bytes:
+        return self._overlay.get_xattr(path, name)
+
+    def _listxattr(self, path: str) -> list[str]:
+        names = self._overlay.list_xattr(path)
+        # the kernel lets only root see these, and asks as the server's user, who may be root
+        return names if self._caller().uid == 0 else [name for name in names if not name.startswith("trusted.")]
+
+    def _setxattr(self, path: str, name: str, value: bytes, flags: int, _position: int = 0) -> None:
+        self._overlay.set_xattr(path, name, value, flags)
+
+    def _removexattr(self, path: str, name: str) -> None:
+        self._overlay.remove_xattr(path, name)
 
     def readlink(self, path: str) -> str:
         """Text of a symbolic link."""
@@ -266,7 +287,8 @@ class Operations:
             if isinstance(opened, int):
                 if self._overlay.is_virtual_name(path):
                     self.pages.shadow(path)
-                info.fh = self._handles.open_real(opened)
+                    self._let_readers_follow(path)
+                info.fh = self._handles.open_real(opened, writes=info.flags & ACCESS_MODE != os.O_RDONLY)
                 return
             if looked is None:
                 looked = self.pages.looked_at(path, self._context()[2])
@@ -278,6 +300,16 @@ class Operations:
         info.keep_cache = int(use is Use.KEEP and stays)
         if use is Use.BYPASS:
             info.direct_io = 1
+
+    def _let_readers_follow(self, path: str) -> None:
+        """Show who has the virtual file open what it has become: the kernel has one cache for them all."""
+        if not self._handles.follow(-1):
+            return
+        with suppress(OSError):  # it may be written, but not read: then they go on as before
+            fd = self._overlay.open(path, os.O_RDONLY, self._caller())
+            if isinstance(fd, int):
+                self._handles.follow(fd)
+                os.close(fd)
 
     def fsync(self, _path: str | None, data_only: int, info: FileInfo) -> None:
         """Bring a file to the disk."""

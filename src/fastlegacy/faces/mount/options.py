@@ -57,6 +57,7 @@ def mount_options(source: str, *, kernel_checks: bool, allow_other: bool, user: 
         "big_writes": None,  # 128 KiB instead of 4
         "atomic_o_trunc": None,  # O_TRUNC comes with open: that is how a virtual file is replaced
         "use_ino": None,
+        "hard_remove": None,  # open files that were removed are served by their handles, see csrc/fuse_nodes.h
         "max_background": 64,  # requests of the kernel's read-ahead at a time: so many blocks are decoded at once
         "congestion_threshold": 48,
         "attr_timeout": _REMEMBERED_S,

@@ -10,6 +10,9 @@
 So a virtual file or folder cannot be changed, renamed or removed (EROFS). To write a new file under a virtual file's
 name (opening with O_TRUNC, renaming a real file over it) makes a real file that hides it; when that is removed, the
 virtual one is back.
+
+With copying up, a virtual file can be changed: its bytes become a real file first. It cannot be renamed or removed all
+the same, as it would be back at once.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from fastlegacy.faces.mount.draft import write_all
 from fastlegacy.faces.mount.inside import FOLDER as INSIDE
 from fastlegacy.faces.mount.real import ACCESS_MODE, Attributes, Caller, RealFolder, failure
 from fastlegacy.faces.mount.virtual import Entry, VirtualEntries
@@ -29,9 +33,11 @@ from fastlegacy.faces.mount.virtual import Entry, VirtualEntries
 if TYPE_CHECKING:
     from fastlegacy.index.tree import VirtualFile
 
-__all__ = ["Overlay"]
+__all__ = ["SOURCE_XATTR", "Overlay"]
 
-_HIDDEN = ".fuse_hidden"  # libfuse's name for a file that was removed while somebody had it open
+SOURCE_XATTR = "user.fastlegacy.source"
+"""The extended attribute of a virtual file."""
+
 _TYPES = ((os.DirEntry.is_file, stat.S_IFREG), (os.DirEntry.is_dir, stat.S_IFDIR))
 
 
@@ -49,13 +55,17 @@ class Overlay:
     new_file_mode : int
         Permissions of a real file that takes the place of a virtual one: the kernel does not tell
         which ones the program would have given to a new file, as for the kernel it is not new.
+    copies_up : bool
+        A virtual file that is to be changed becomes a real one first.
     """
 
-    def __init__(self, real: RealFolder, virtual: VirtualEntries, *, new_file_mode: int = 0o644) -> None:
+    def __init__(
+        self, real: RealFolder, virtual: VirtualEntries, *, new_file_mode: int = 0o644, copies_up: bool = False
+    ) -> None:
         self._real = real
         self._virtual = virtual
         self._new_file_mode = new_file_mode
-        self._hidden: set[str] = set()
+        self._copies_up = copies_up
         self._making = threading.Lock()
 
     # ---- looking
@@ -111,7 +121,9 @@ class Overlay:
             if path not in self._virtual:
                 raise
             if mode & os.W_OK:
-                raise failure(errno.EROFS, path) from None
+                if not self._copies_up:
+                    raise failure(errno.EROFS, path) from None
+                self.check_access(path.rpartition("/")[0] or "/", os.W_OK)  # it would be put there
             if mode & os.X_OK:
                 raise failure(errno.EACCES, path) from None
 
@@ -123,6 +135,31 @@ class Overlay:
             if path in self._virtual or self._virtual.is_folder(path):
                 raise failure(errno.EINVAL, path) from None
             raise
+
+    def get_xattr(self, path: str, name: str) -> bytes:
+        """Value of an extended attribute: a virtual file has one, which says where its pixels are from."""
+        try:
+            return self._real.get_xattr(path, name)
+        except FileNotFoundError:
+            source = self._source(path)
+        if source is None or name != SOURCE_XATTR:
+            raise failure(errno.ENODATA, path)
+        return os.fsencode(source)
+
+    def list_xattr(self, path: str) -> list[str]:
+        """Names of the extended attributes."""
+        try:
+            return self._real.list_xattr(path)
+        except FileNotFoundError:
+            return [] if self._source(path) is None else [SOURCE_XATTR]
+
+    def _source(self, path: str) -> str | None:
+        """Where the pixels of an entry without a real one are from; FileNotFoundError if there is no entry."""
+        if path in self._virtual:
+            return self._virtual.source(path)
+        if not self._virtual.is_folder(path):
+            raise failure(errno.ENOENT, path)
+        return None
 
     def statistics(self) -> dict[str, int]:
         """Return size and free space of the real folder's file system (``f_*`` as in statvfs)."""
@@ -166,8 +203,6 @@ class Overlay:
         yield ".", stat.S_IFDIR, own
         for name, kind, inode in () if fd is None else self._real_entries(fd):
             seen.add(name)
-            if name.startswith(_HIDDEN):
-                continue
             child = f"{path.rstrip('/')}/{name}"
             is_merged = kind == stat.S_IFDIR and self._virtual.is_folder(child)
             yield name, kind, self._virtual.inode(child) if is_merged else inode
@@ -198,7 +233,7 @@ class Overlay:
             Descriptor of a real file (the caller's to close), or the virtual file.
         """
         try:
-            return self._real.open(path, flags)
+            return self._real.open(path, flags, caller)
         except FileNotFoundError:
             if self._virtual.is_folder(path):
                 raise failure(errno.EISDIR, path) from None
@@ -208,7 +243,8 @@ class Overlay:
             with self._real_parents(path):
                 return self._real.create(path, flags, self._new_file_mode, caller)
         if flags & ACCESS_MODE != os.O_RDONLY:
-            raise failure(errno.EROFS, path)
+            self._become_real(path)
+            return self._real.open(path, flags)
         return self._virtual.file(path)
 
     def create(self, path: str, flags: int, mode: int, caller: Caller) -> int | VirtualFile:
@@ -260,8 +296,8 @@ class Overlay:
 
     def link(self, path: str, existing: str) -> None:
         """Give an existing real file one more name."""
-        self._must_be_real(existing)
         self._must_be_free(path)
+        self._become_real(existing)
         with self._real_parents(path):
             self._real.link(path, existing)
 
@@ -283,6 +319,19 @@ class Overlay:
         if self._is_only_virtual(path):
             raise failure(errno.EROFS, path)
 
+    def _become_real(self, path: str) -> None:
+        """Copy what is only virtual into the real folder, if that is wished; EROFS else, and for folders."""
+        if not self._is_only_virtual(path):
+            return
+        if not self._copies_up or path not in self._virtual:
+            raise failure(errno.EROFS, path)
+        file = self._virtual.file(path)
+        like = self.virtual_attributes(path, file.size)
+        with self._real.draft(path) as draft:
+            write_all(draft.fd, file)
+            with self._real_parents(path):
+                self._real.settle(draft, path, like)
+
     def rename(self, old: str, new: str) -> None:
         """Rename a real entry, over a real or a virtual one too."""
         self._must_be_real(old)
@@ -294,9 +343,6 @@ class Overlay:
             raise failure(errno.ENOTDIR, new)
         with self._real_parents(new):
             self._real.rename(old, new)
-        self._hidden.discard(old)
-        if new.rpartition("/")[2].startswith(_HIDDEN):
-            self._hidden.add(new)
 
     def unlink(self, path: str) -> None:
         """Remove a real name; a virtual file of that name is seen again."""
@@ -304,7 +350,6 @@ class Overlay:
             raise failure(errno.EISDIR, path)
         self._must_be_real(path)
         self._real.unlink(path)
-        self._hidden.discard(path)
 
     def remove_folder(self, path: str) -> None:
         """Remove an empty real folder."""
@@ -317,30 +362,33 @@ class Overlay:
 
     def chmod(self, path: str, mode: int) -> None:
         """Set the permissions."""
-        self._must_be_real(path)
+        self._become_real(path)
         self._real.chmod(path, mode)
 
     def chown(self, path: str, uid: int, gid: int) -> None:
         """Set owner and group; -1 leaves one as it is."""
-        self._must_be_real(path)
+        self._become_real(path)
         self._real.chown(path, uid, gid)
+
+    def set_xattr(self, path: str, name: str, value: bytes, flags: int) -> None:
+        """Set an extended attribute; flags are those of setxattr(2)."""
+        self._become_real(path)
+        self._real.set_xattr(path, name, value, flags)
+
+    def remove_xattr(self, path: str, name: str) -> None:
+        """Remove an extended attribute."""
+        self._become_real(path)
+        self._real.remove_xattr(path, name)
 
     def truncate(self, path: str, size: int) -> None:
         """Cut a file, or make it longer with zeros."""
-        self._must_be_real(path)
+        self._become_real(path)
         self._real.truncate(path, size)
 
     def set_times(self, path: str, atime_ns: int | None, mtime_ns: int | None) -> None:
         """Set the times, nanoseconds since 1970; None leaves one as it is."""
-        self._must_be_real(path)
+        self._become_real(path)
         self._real.set_times(path, atime_ns, mtime_ns)
-
-    def remove_hidden(self) -> None:
-        """Remove the files that were removed while they were open, and whose release never came."""
-        for path in tuple(self._hidden):
-            if self._real.exists(path):
-                self._real.unlink(path)
-            self._hidden.discard(path)
 
 
 def _type_of(entry: os.DirEntry[str]) -> int:

@@ -119,6 +119,10 @@ class PlainHandles:
         """What refuse calls after the last ``close()``."""
         return self.close
 
+    @property
+    def fallocate_address(self) -> None:
+        """Nothing: Windows does not ask for it."""
+
     @staticmethod
     def _at(opened: _Open, offset: int, do: Callable[[int], Done]) -> Done:
         with opened.lock:  # Windows has no pread
@@ -144,8 +148,14 @@ class PlainHandles:
         """Return a handle on a virtual file."""
         return self._entered(_Open(name, file, version=version))
 
-    def open_real(self, fd: int) -> int:
+    def follow(self, fd: int) -> int:
+        """Return how many handles on virtual files are to show a real one from now on: each stays what it is here."""
+        del fd
+        return 0
+
+    def open_real(self, fd: int, *, writes: bool = False) -> int:
         """Return a handle on a real file; it owns the descriptor from now on."""
+        del writes
         return self._entered(_Open("", fd=fd))
 
     def retire(self, name: str, version: int, size: int, now: PieceFile | None = None) -> tuple[int, int]:
@@ -164,6 +174,13 @@ class PlainHandles:
                     opened.stale = True
                     stale += 1
         return stale, others
+
+    def name(self, handle: int) -> str:
+        """Return the path by which a virtual file was opened."""
+        return self._of(handle).name
+
+    def unprepare(self, name: str | None = None) -> None:
+        """Forget a file that was ready to be opened: there are none, as Python opens all."""
 
     def number(self, handle: int) -> int:
         """Return a number that no other handle of this mount ever has."""
@@ -219,7 +236,9 @@ class PlainHandles:
         found: dict[str, int | float] = {name: counts[name] for name in _COUNTED}
         found |= {name: counts[name] for name in ("flushes", "opened", "releases", "errors")}
         found |= {"read_seconds": counts["read_ns"] * 1e-9, "write_seconds": counts["write_ns"] * 1e-9}
-        return found | {"attributes": 0, "attributes_seconds": 0.0}  # Python counts them itself
+        # Python counts them itself, and nothing is done ahead
+        by_c = ("attributes", "attributes_seconds", "native_opens", "native_opens_seconds", "prefetched")
+        return found | dict.fromkeys(by_c, 0)
 
     def take_errors(self) -> list[str]:
         """Return the messages of the reads that failed since the last call; of very many only the first."""

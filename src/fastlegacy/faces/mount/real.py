@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
+from fastlegacy.faces.mount.draft import Draft, draft_in
+
 __all__ = ["ACCESS_MODE", "Attributes", "Caller", "RealFolder", "attributes_of", "failure"]
 
 Attributes = dict[str, int]
@@ -167,21 +169,31 @@ class RealFolder:
         with self._parent(path) as (folder, name):
             return os.open(name, os.O_RDONLY | _FOLDER_FLAGS, dir_fd=folder)
 
-    def open(self, path: str, flags: int) -> int:
+    def open(self, path: str, flags: int, caller: Caller | None = None) -> int:
         """Open a file that is there; the descriptor is the caller's. O_APPEND, O_SYNC and O_TRUNC are kept."""
         with self._parent(path) as (folder, name):
-            return os.open(name, flags & _KEPT_FLAGS | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            return self._opened(folder, name, flags & _KEPT_FLAGS, 0, caller)
+
+    def _opened(self, folder: int, name: str, flags: int, mode: int, caller: Caller | None) -> int:
+        fd = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder)
+        if flags & os.O_TRUNC and self._give_away and caller is not None and caller.uid != 0:
+            # the kernel takes these bits away from what a user empties, but not from what root does
+            before = os.fstat(fd).st_mode
+            after = before & ~(stat.S_ISUID | (stat.S_ISGID if before & stat.S_IXGRP else 0))
+            if after != before:
+                os.fchmod(fd, stat.S_IMODE(after))
+        return fd
 
     def create(self, path: str, flags: int, mode: int, caller: Caller) -> int:
         """Open a file, which is made if it is not there; O_EXCL is kept too."""
-        wanted = flags & _KEPT_FLAGS | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        wanted = flags & _KEPT_FLAGS | os.O_CREAT
         with self._parent(path) as (folder, name):
             try:
-                fd = os.open(name, wanted | os.O_EXCL, mode, dir_fd=folder)
+                fd = self._opened(folder, name, wanted | os.O_EXCL, mode, None)
             except FileExistsError:
                 if flags & os.O_EXCL:
                     raise
-                return os.open(name, wanted, mode, dir_fd=folder)
+                return self._opened(folder, name, wanted, mode, caller)
             self._give(folder, name, caller, mode)
             return fd
 
@@ -267,6 +279,32 @@ class RealFolder:
         with self._parent(path) as (folder, name):
             os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
 
+    @contextmanager
+    def _entry(self, path: str) -> Iterator[str]:
+        """Yield a path by which the system finds this very entry, and never what a link leads to."""
+        with self._parent(path) as (folder, name), _by_descriptor(folder, name) as entry:
+            yield entry
+
+    def get_xattr(self, path: str, name: str) -> bytes:
+        """Return the value of an extended attribute."""
+        with self._entry(path) as entry:
+            return os.getxattr(entry, name)
+
+    def list_xattr(self, path: str) -> list[str]:
+        """Return the names of the extended attributes."""
+        with self._entry(path) as entry:
+            return os.listxattr(entry)
+
+    def set_xattr(self, path: str, name: str, value: bytes, flags: int) -> None:
+        """Set an extended attribute; flags are those of setxattr(2)."""
+        with self._entry(path) as entry:
+            os.setxattr(entry, name, value, flags)
+
+    def remove_xattr(self, path: str, name: str) -> None:
+        """Remove an extended attribute."""
+        with self._entry(path) as entry:
+            os.removexattr(entry, name)
+
     def truncate(self, path: str, size: int) -> None:
         """Cut a file, or make it longer with zeros."""
         fd = self.open(path, os.O_WRONLY)
@@ -282,6 +320,26 @@ class RealFolder:
         with self._parent(path) as (folder, name):
             if self._libc.utimensat(folder, os.fsencode(name), times, _AT_SYMLINK_NOFOLLOW) != 0:
                 raise failure(ctypes.get_errno(), path)
+
+    @contextmanager
+    def draft(self, path: str) -> Iterator[Draft]:
+        """Make a file without a name in the nearest folder above a path, for :meth:`settle`."""
+        nearest = "/"
+        for folder in _folders_above(path):
+            nearest = folder if self.exists(folder) else nearest
+        with self._parent(f"{nearest.rstrip('/')}/x") as (fd, _), draft_in(fd) as made:
+            yield made
+
+    def settle(self, draft: Draft, path: str, like: Attributes) -> None:
+        """Put a draft in its place, with these permissions, owner and times, unless there is an entry by now."""
+        with suppress(PermissionError):  # as in _give
+            if self._give_away:
+                os.chown(draft.fd, like["st_uid"], like["st_gid"])
+        with suppress(PermissionError):
+            os.chmod(draft.fd, stat.S_IMODE(like["st_mode"]))
+        os.utime(draft.fd, ns=(like["st_atime"], like["st_mtime"]))
+        with self._parent(path) as (folder, name), suppress(FileExistsError):
+            draft.settle(folder, name)
 
     def _make_inheriting(self, path: str, made: list[str]) -> None:
         like = self.inherited(path)
@@ -315,13 +373,20 @@ def _folders_above(path: str) -> list[str]:
     return ["/" + "/".join(names[: depth + 1]) for depth in range(len(names))]
 
 
-def _chmod(folder: int, name: str, mode: int) -> None:
-    # Linux has no fchmodat that leaves links alone; this link of /proc leads to the very entry that was opened
+@contextmanager
+def _by_descriptor(folder: int, name: str) -> Iterator[str]:
+    # this link of /proc leads to the very entry that was opened, also where that is a link itself
     fd = os.open(name, os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", 0), dir_fd=folder)
     try:
-        os.chmod(f"/proc/self/fd/{fd}", stat.S_IMODE(mode))
+        yield f"/proc/self/fd/{fd}"
     finally:
         os.close(fd)
+
+
+def _chmod(folder: int, name: str, mode: int) -> None:
+    # Linux has no fchmodat that leaves links alone
+    with _by_descriptor(folder, name) as entry:
+        os.chmod(entry, stat.S_IMODE(mode))
 
 
 def _timespec(time_ns: int | None) -> _TimeSpec:

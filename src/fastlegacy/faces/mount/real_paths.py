@@ -70,7 +70,7 @@ class RealPaths(RealFolder):
             raise failure(errno.ENOENT, path)
         return os.path.join(whole, name)
 
-    def _entry(self, path: str) -> str:
+    def _entry_path(self, path: str) -> str:
         """Return the whole path of what is to be renamed or removed: not of the folder itself."""
         if path.strip("/").rpartition("/")[2] in ("", "."):
             raise failure(errno.EINVAL, path)
@@ -132,21 +132,22 @@ class RealPaths(RealFolder):
 
     # ---- files
 
-    def _opened(self, path: str, flags: int, mode: int) -> int:
+    def _open_path(self, path: str, flags: int, mode: int) -> int:
         whole = self._path(path)
         with suppress(FileNotFoundError):
             if _is_link(os.lstat(whole)):
                 raise failure(errno.EEXIST if flags & os.O_EXCL else errno.ELOOP, path)
         return self._open_file(whole, flags | O_BINARY, mode)
 
-    def open(self, path: str, flags: int) -> int:
+    def open(self, path: str, flags: int, caller: Caller | None = None) -> int:
         """Open a file that is there; the descriptor is the caller's. O_APPEND and O_TRUNC are kept."""
-        return self._opened(path, flags & _KEPT_FLAGS, 0)
+        del caller
+        return self._open_path(path, flags & _KEPT_FLAGS, 0)
 
     def create(self, path: str, flags: int, mode: int, caller: Caller) -> int:
         """Open a file, which is made if it is not there; O_EXCL is kept too."""
         del caller
-        return self._opened(path, flags & (_KEPT_FLAGS | os.O_EXCL) | os.O_CREAT, mode)
+        return self._open_path(path, flags & (_KEPT_FLAGS | os.O_EXCL) | os.O_CREAT, mode)
 
     def make_node(self, path: str, mode: int, device: int, caller: Caller) -> None:
         """Make a plain file; Windows has nothing else of this kind."""
@@ -189,7 +190,7 @@ class RealPaths(RealFolder):
 
     def rename(self, old_path: str, new_path: str) -> None:
         """Rename, over an existing file too."""
-        os.replace(self._entry(old_path), self._entry(new_path))
+        os.replace(self._entry_path(old_path), self._entry_path(new_path))
 
     def unlink(self, path: str) -> None:
         """Remove a name that is not a folder."""
@@ -197,7 +198,7 @@ class RealPaths(RealFolder):
 
     def remove_folder(self, path: str) -> None:
         """Remove an empty folder."""
-        os.rmdir(self._entry(path))
+        os.rmdir(self._entry_path(path))
 
     def chmod(self, path: str, mode: int) -> None:
         """Set the permissions, of which Windows keeps whether anybody may write."""

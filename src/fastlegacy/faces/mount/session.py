@@ -57,6 +57,8 @@ def mount(
     ignore_case: bool = False,
     options: str | Iterable[str] | None = (),
     prefetch: int | None = None,
+    xattr: bool = True,
+    copy_up: bool = False,
     settings: Mapping[str, Any] | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
@@ -82,6 +84,11 @@ def mount(
     prefetch : int, optional
         Threads that decode what a program that reads in order will ask for next; 0: none. By default one less than
         there are cores, but one at least. What they decode counts as part of the cache.
+    xattr : bool
+        Real files have their extended attributes, and virtual ones tell by one where they are from. Without, small
+        writes take less time, as the kernel asks for an attribute before each.
+    copy_up : bool
+        A virtual file that a program wants to change becomes a real one first.
     settings : mapping, optional
         What was chosen, by name: it is shown in the file ``.fastlegacy/settings``.
     on_ready : callable, optional
@@ -128,7 +135,7 @@ def mount(
             kept_log() as log,
         ):
             checks: dict[str, Any] = {"kernel_checks": kernel_checks, "umask": umask, "kept_s": kept_s}
-            checks["ignore_case"] = ignore_case
+            checks |= {"ignore_case": ignore_case, "xattr": xattr, "copy_up": copy_up}
             about = About(places.folder, shown.label, {"folder": places.folder, **(settings or {})}, log)
             served.append(_Server(high, shown, about, dirfd, signals, **checks))
             with _prefetching(served[0].handles, prefetch):
@@ -153,6 +160,8 @@ class _Server:
         umask: int,
         kept_s: float,
         ignore_case: bool,
+        xattr: bool,
+        copy_up: bool,
     ) -> None:
         from fastlegacy._serve import Handles
 
@@ -165,11 +174,14 @@ class _Server:
         self._errors: _refuse.StandardError | None = None
         self._start = time.monotonic()
         root = with_inside(lambda: shown.root, about, self.statistics)
-        virtual = VirtualEntries(root, label=shown.label, uid=os.geteuid(), gid=os.getegid())
+        new_file_mode = 0o666 & ~umask
+        mode = 0o444 | (new_file_mode if copy_up else 0)  # else who looks at permissions would not even try
+        virtual = VirtualEntries(root, label=shown.label, uid=os.geteuid(), gid=os.getegid(), mode=mode)
         real = RealFolder(dirfd, give_away=os.geteuid() == 0)
-        overlay = (AnyCase if ignore_case else Overlay)(real, virtual, new_file_mode=0o666 & ~umask)
+        kind = AnyCase if ignore_case else Overlay
+        overlay = kind(real, virtual, new_file_mode=new_file_mode, copies_up=copy_up)
         names = NativeNames(virtual, dirfd)
-        self.handles.serve(names.names)
+        self.handles.serve(names.names, xattr=xattr)
         self._operations = Operations(
             overlay,
             self.handles,
@@ -180,6 +192,7 @@ class _Server:
             remembered_s=kept_s,
             names=names,
             on_open=lambda path, file: self._opens.opened(path, file),
+            xattr=xattr,
         )
         self._opens = Opens(self.handles, self._operations.pages, virtual.file)
 

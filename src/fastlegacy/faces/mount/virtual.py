@@ -38,6 +38,8 @@ class VirtualEntries:
         What it is made from; inode numbers depend on it and on the path alone.
     uid, gid : int
         Owner of all files.
+    mode : int
+        Permissions of all files.
 
     Attributes
     ----------
@@ -47,7 +49,9 @@ class VirtualEntries:
         Is told (path, size, epoch before it was looked for) of each file whose size was asked for.
     """
 
-    def __init__(self, root: Tree | Folder | Callable[[], Folder], *, label: str, uid: int, gid: int) -> None:
+    def __init__(
+        self, root: Tree | Folder | Callable[[], Folder], *, label: str, uid: int, gid: int, mode: int = 0o444
+    ) -> None:
         if isinstance(root, Tree | Folder):
             folder = Folder.of(root)
             self._shown: Callable[[], Folder] = lambda: folder
@@ -56,7 +60,7 @@ class VirtualEntries:
         self._seed = zlib.crc32(_bytes(label))
         self.on_size: Callable[[str, int, int], None] | None = None
         self.common: Attributes = {
-            "st_mode": stat.S_IFREG | 0o444,
+            "st_mode": stat.S_IFREG | mode,
             "st_nlink": 1,
             "st_uid": uid,
             "st_gid": gid,
@@ -95,6 +99,20 @@ class VirtualEntries:
                 self.on_size(path, size, epoch)
         sizes: Attributes = {"st_ino": self.inode(path), "st_size": size, "st_blocks": -(-size // 512)}
         return self.common | sizes | _times(tree.mtime_ns_of(tree.index_of(name)))
+
+    def source(self, path: str) -> str | None:
+        """Tell where the pixels of a virtual file are from: url of the dataset, and the frame's number from 0.
+
+        None for what holds no pixels, and where there is no virtual file.
+        """
+        found = self._root.find(path[1:])
+        if found is None:
+            return None
+        tree, name = found
+        index = tree.index_of(name)
+        if index >= len(tree.names_by_number):
+            return None
+        return f"{tree.facts.url} frame {tree.frame_of(index)}" if tree.layout.per_frame else tree.facts.url
 
     # ---- folders
 

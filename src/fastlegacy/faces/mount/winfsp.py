@@ -57,6 +57,9 @@ def mount(
     rename: bool = True,
     allow_other: bool = False,
     ignore_case: bool = True,
+    xattr: bool = False,
+    copy_up: bool = False,
+    prefetch: int | None = None,
     options: str | Iterable[str] | None = (),
     settings: Mapping[str, Any] | None = None,
     on_ready: Callable[[], None] | None = None,
@@ -73,7 +76,9 @@ def mount(
     UrlError
         If other users are to see it: that is not for WinFsp to say, but for the permissions of the folder.
     """
-    del rename, ignore_case
+    del rename, ignore_case, xattr, prefetch
+    if copy_up:
+        raise UrlError("--copy-up is not for Windows", hint="leave it out, and rename a new file over the frame")
     if allow_other:
         raise UrlError("--allow-other is not for Windows", hint="leave it out, or share the folder that is mounted")
     texts = parsed(options)
@@ -148,6 +153,7 @@ class _Server:
             cast("Handles", self._handles),
             lambda: (0, 0, 0),  # who asks is not known: so nobody is asked to try again when headers have changed
             kernel_checks=True,
+            xattr=False,
             on_init=lambda: None,
             version=lambda: shown.version,
         )
