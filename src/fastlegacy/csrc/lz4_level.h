@@ -48,7 +48,23 @@ FL_LZ4_TARGET static inline void FL_LZ4_OF(FL_LZ4_NAME, repeat)(uint8_t *out, si
         memcpy(out + i, from + i, 16);
 }
 
-/* The same, and not a byte more. */
+/* A match whose length is in its token: 18 bytes at most. Writes up to 63 bytes more. */
+FL_LZ4_TARGET static inline void FL_LZ4_OF(FL_LZ4_NAME, short_match)(uint8_t *op, size_t offset, size_t length)
+{
+#if FL_LZ4_SHUFFLE
+    /* most often what repeats is shorter than a register; no branch on how it overlaps */
+    __m256i v = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(op - offset)));
+    v = _mm256_shuffle_epi8(v, _mm256_load_si256((const __m256i *)fl_lz4_turns[offset < 16 ? offset : 16]));
+    const uint8_t *behind = op - offset + 16;
+    _mm256_storeu_si256((__m256i *)op, v);
+    if (length > 16 && offset >= 16)
+        memcpy(op + 16, behind, 16);
+#else
+    FL_LZ4_OF(FL_LZ4_NAME, repeat)(op, offset, length);
+#endif
+}
+
+/* The same as repeat, and not a byte more. */
 FL_LZ4_TARGET static inline void FL_LZ4_OF(FL_LZ4_NAME, repeat_exactly)(uint8_t *out, size_t offset, size_t length)
 {
     size_t most = length < FL_LZ4_SLACK ? 0 : length - FL_LZ4_SLACK;
@@ -69,6 +85,17 @@ FL_LZ4_TARGET static int FL_LZ4_NAME(const uint8_t *src, size_t size, uint8_t *d
     while (iend - ip >= FL_LZ4_AHEAD && oend - op >= tight) {
         const uint8_t *sequence = ip;
         unsigned token = *ip++;
+        if (width == FL_LZ4_NO_ROWS && token < 15) {
+            /* In bytes that are no planes of bits, match stands behind match: where the next token is does not depend
+             * on this one, and the processor goes ahead. */
+            size_t offset = (size_t)ip[0] | (size_t)ip[1] << 8, length = token + 4;
+            ip += 2;
+            if (offset == 0 || offset > (size_t)(op - dst) || oend - op < (ptrdiff_t)length)
+                return 0;
+            FL_LZ4_OF(FL_LZ4_NAME, short_match)(op, offset, length);
+            op += length;
+            continue;
+        }
         size_t literals = token >> 4;
         if (literals < 15) {
             memcpy(op, ip, 32);
@@ -92,17 +119,7 @@ FL_LZ4_TARGET static int FL_LZ4_NAME(const uint8_t *src, size_t size, uint8_t *d
             length += 4;
             if (oend - op < (ptrdiff_t)length) /* the literals may have gone beyond the end, too */
                 return 0;
-#if FL_LZ4_SHUFFLE
-            /* most often what repeats is shorter than a register; no branch on how it overlaps */
-            __m256i v = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(op - offset)));
-            v = _mm256_shuffle_epi8(v, _mm256_load_si256((const __m256i *)fl_lz4_turns[offset < 16 ? offset : 16]));
-            const uint8_t *behind = op - offset + 16;
-            _mm256_storeu_si256((__m256i *)op, v);
-            if (length > 16 && offset >= 16)
-                memcpy(op + 16, behind, 16);
-#else
-            FL_LZ4_OF(FL_LZ4_NAME, repeat)(op, offset, length);
-#endif
+            FL_LZ4_OF(FL_LZ4_NAME, short_match)(op, offset, length);
             op += length;
             continue;
         }
