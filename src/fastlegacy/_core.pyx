@@ -6,7 +6,8 @@
 Design, in three storeys:
 
 a) ``csrc/*.h``: plain C on raw buffers, one theme a file, each building on those before it:
-   status, codecs, lz4, bitshuffle, blosclz, blosc, cache, filters, files, dataset, stack, sparse, convert, pixels, coded, splice, fuse_ops.
+   status, codecs, lz4, bitshuffle, blosclz, blosc, cache, filters, files, dataset, stack, sparse, convert, pixels,
+   coded, splice, fuse_ops.
    Errors by code.
 b) ``_codec``, this module, ``_view``, ``_serve`` and ``_encode``: extension types that own the C structs, check what
    comes in, drop the GIL around the C call and turn codes into the exceptions of ``fastlegacy.errors``.

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Twin of blosc's chunks: slow and obvious, written from README_CHUNK_FORMAT.rst of c-blosc, and the codecs only it has.
+"""Twin of blosc's chunks, and of the codecs that only it has: slow and obvious.
+
+Written from README_CHUNK_FORMAT.rst of c-blosc and format_description.txt of Snappy.
 
 A stream of the codecs BloscLZ and Snappy is made from a list of operations: bytes are literals, a pair ``(distance,
 length)`` repeats what stands there.
@@ -129,7 +131,8 @@ def blosc(data: bytes, codec: int, flags: int, itemsize: int, block: int, order:
                 coded = stream
             number += 1
             body += struct.pack("<i", len(coded)) + coded
-    return head(codec, flags, itemsize, len(data), block, at + len(body)) + struct.pack(f"<{len(starts)}I", *starts) + body
+    lead = head(codec, flags, itemsize, len(data), block, at + len(body))
+    return lead + struct.pack(f"<{len(starts)}I", *starts) + body
 
 
 def blosc_decode(chunk: bytes) -> bytes:

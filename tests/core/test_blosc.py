@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from fastlegacy import _codec
 from fastlegacy.errors import DecodeError
-from fastlegacy.hdf5.filters import BLOSC, Filter, codec_function, libdeflate, make_plan, plugin_function, zstd
 from fastlegacy.hdf5.files import Context
+from fastlegacy.hdf5.filters import BLOSC, Filter, codec_function, libdeflate, make_plan, plugin_function, zstd
 from fastlegacy.hdf5.stack import Stack
 
 from .reference_blosc import (
@@ -293,10 +293,9 @@ def test_every_shorter_stream_is_refused(codec: int) -> None:
     chunk = blosc(plain, codec, NOT_SPLIT, 1, len(plain))
     stream = chunk[24:] if len(chunk) < len(plain) else b""
     for length in range(len(stream)):
-        size = 24 + length
-        short = head(codec, NOT_SPLIT, 1, len(plain), len(plain), size) + struct.pack("<Ii", 20, length) + stream[:length]
+        lead = head(codec, NOT_SPLIT, 1, len(plain), len(plain), 24 + length) + struct.pack("<Ii", 20, length)
         with pytest.raises(DecodeError):
-            decode(short, len(plain))
+            decode(lead + stream[:length], len(plain))
 
 
 @settings(max_examples=300, deadline=None)

@@ -455,8 +455,8 @@ static void fl_blocks_close(fl_blocks *b)
 }
 
 /* A stored block, to `bytes` bytes (OUT). `bits` and `planes` are scratch of FL_ROOM(bytes) each. */
-static int fl_block_unpack(const fl_bshuf *f, fl_at_hand *hand, const uint8_t *src, size_t stored, size_t bytes, uint8_t *out,
-                           uint8_t *bits, uint8_t *planes, fl_error *e)
+static int fl_block_unpack(const fl_bshuf *f, fl_at_hand *hand, const uint8_t *src, size_t stored, size_t bytes,
+                           uint8_t *out, uint8_t *bits, uint8_t *planes, fl_error *e)
 {
     const uint8_t *in = bits;
     size_t last = 8 * f->elem - 1, n = 0;
@@ -473,8 +473,8 @@ static int fl_block_unpack(const fl_bshuf *f, fl_at_hand *hand, const uint8_t *s
     return FL_OK;
 }
 
-static int fl_block_decode(const fl_blocks *b, const fl_bshuf *f, fl_at_hand *hand, size_t i, uint8_t *out, uint8_t *bits,
-                           uint8_t *planes, fl_error *e)
+static int fl_block_decode(const fl_blocks *b, const fl_bshuf *f, fl_at_hand *hand, size_t i, uint8_t *out,
+                           uint8_t *bits, uint8_t *planes, fl_error *e)
 {
     size_t bytes = i + 1 == b->blocks ? b->last_bytes : b->block_bytes;
     if (!b->starts)

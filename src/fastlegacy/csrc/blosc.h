@@ -2,9 +2,9 @@
  *
  * Chunks of blosc (HDF5 filter 32001, c-blosc 1), backwards: block by block, straight to where the bytes are wanted.
  *
- * Format: README_CHUNK_FORMAT.rst of c-blosc; numbers are little endian. The head, 16 bytes: version (2), version of the
- * codec (1), flags, bytes of an element; then as u32 the size when decoded, that of a block, and the stored size with
- * the head. Flags: 1 bytes are shuffled, 2 stored as they are, behind the head, 4 bits are shuffled, 16 blocks are not
+ * Format: README_CHUNK_FORMAT.rst of c-blosc; numbers are little endian. The head, 16 bytes: version (2), version of
+ * the codec (1), flags, bytes of an element; then as u32 the size when decoded, that of a block, and the stored size
+ * with the head. Flags: 1 bytes are shuffled, 2 stored as they are, behind the head, 4 bits are shuffled, 16 blocks are not
  * split; the codec in the upper three bits. Behind the head there is for each block where it begins, counted from the
  * beginning of the chunk. A block is one stream, or one for each byte of an element: where elements have 16 bytes at
  * most, the block 128 elements at least, and it is not a last, shorter one. Before each stream is its size (i32);
@@ -31,14 +31,16 @@
 enum { FL_BLOSC_LZ = 0, FL_BLOSC_LZ4 = 1, FL_BLOSC_SNAPPY = 2, FL_BLOSC_ZLIB = 3, FL_BLOSC_ZSTD = 4 };
 enum { FL_BLOSC_SHUFFLED = 1, FL_BLOSC_AS_IS = 2, FL_BLOSC_BITS = 4, FL_BLOSC_UNKNOWN = 8, FL_BLOSC_WHOLE = 16 };
 
-/* What the head of a chunk says. */
+/* What the head of a chunk says, and who decodes it. For one thread. */
 typedef struct {
     size_t size;         /* stored bytes */
     size_t total;        /* bytes when decoded */
     size_t block_bytes;
     size_t blocks;       /* number of blocks, the last, shorter one included; 0: stored as it is */
     size_t elem;
-    int flags, codec;
+    int flags, codec, simd;
+    const fl_codecs *codecs;
+    fl_at_hand hand;
 } fl_blosc;
 
 /* Where a block is stored. */
@@ -51,26 +53,39 @@ static inline size_t fl_le32(const uint8_t *p)
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-/* The first 16 of `size` stored bytes. */
-static int fl_blosc_open(fl_blosc *b, const uint8_t *head, size_t size, fl_error *e)
+/* Of `size` stored bytes only the first 16 are looked at. */
+static int fl_blosc_open(fl_blosc *b, const fl_codecs *codecs, int simd, const uint8_t *head, size_t size, fl_error *e)
 {
+    *b = (fl_blosc){.codecs = codecs, .simd = simd};
     if (size < FL_BLOSC_HEAD)
         return fl_fail(e, FL_CORRUPT, "blosc: shorter than its head");
-    *b = (fl_blosc){fl_le32(head + 12), fl_le32(head + 4), fl_le32(head + 8), 0, head[3], head[2], head[2] >> 5};
+    b->elem = head[3];
+    b->flags = head[2];
+    b->codec = head[2] >> 5;
+    b->total = fl_le32(head + 4);
+    b->block_bytes = fl_le32(head + 8);
+    b->size = fl_le32(head + 12);
     if (head[0] != 2 || head[1] != 1 || b->flags & FL_BLOSC_UNKNOWN || b->codec > FL_BLOSC_ZSTD)
         return fl_fail(e, FL_CORRUPT, "blosc: unknown version or codec");
     if (b->size > size || b->size < FL_BLOSC_HEAD)
         return fl_fail(e, FL_CORRUPT, "blosc: states another size than it has");
     if (b->elem == 0 || b->block_bytes == 0 || b->block_bytes > INT32_MAX || b->total > INT32_MAX)
         return fl_fail(e, FL_CORRUPT, "blosc: impossible block or element size");
-    if (b->flags & FL_BLOSC_AS_IS)
-        return b->total == b->size - FL_BLOSC_HEAD ? FL_OK : fl_fail(e, FL_CORRUPT, "blosc: states another size than it has");
-    if (b->block_bytes > b->total) /* the only block; no memory for more than is there */
-        return b->total ? fl_fail(e, FL_CORRUPT, "blosc: a block larger than the chunk") : FL_OK;
+    if (b->flags & FL_BLOSC_AS_IS && b->total != b->size - FL_BLOSC_HEAD)
+        return fl_fail(e, FL_CORRUPT, "blosc: states another size than it has");
+    if (b->flags & FL_BLOSC_AS_IS || b->total == 0)
+        return FL_OK;
+    if (b->block_bytes > b->total) /* scratch is made for a block: no more than the pixels take */
+        return fl_fail(e, FL_CORRUPT, "blosc: a block larger than the chunk");
     b->blocks = (b->total - 1) / b->block_bytes + 1;
     if (b->blocks > (b->size - FL_BLOSC_HEAD) / 4)
         return fl_fail(e, FL_CORRUPT, "blosc: more blocks than stored bytes");
     return FL_OK;
+}
+
+static void fl_blosc_close(fl_blosc *b)
+{
+    fl_at_hand_drop(b->codecs, &b->hand);
 }
 
 /* Bytes before the first block. */
@@ -87,8 +102,9 @@ static inline size_t fl_blosc_bytes(const fl_blosc *b, size_t block)
 /* How many streams a block is split into. */
 static inline size_t fl_blosc_streams(const fl_blosc *b, size_t block)
 {
-    int split = !(b->flags & FL_BLOSC_WHOLE) && b->elem <= FL_BLOSC_SPLITS && b->block_bytes / b->elem >= FL_BLOSC_LEAST;
-    return split && fl_blosc_bytes(b, block) == b->block_bytes ? b->elem : 1;
+    if (b->flags & FL_BLOSC_WHOLE || b->elem > FL_BLOSC_SPLITS || b->block_bytes / b->elem < FL_BLOSC_LEAST)
+        return 1;
+    return fl_blosc_bytes(b, block) == b->block_bytes ? b->elem : 1;
 }
 
 /* Where a block is stored; of the chunk's `lead` only what is before the first block is looked at. */
@@ -106,8 +122,7 @@ static int fl_blosc_find(const fl_blosc *b, const uint8_t *lead, size_t block, f
 }
 
 /* 1 if a stream fills `room` bytes (OUT, and `slack` more that may be written). */
-static int fl_blosc_stream(const fl_blosc *b, const fl_codecs *c, fl_at_hand *hand, int simd, const uint8_t *in, size_t size,
-                           uint8_t *out, size_t room, size_t slack)
+static int fl_blosc_stream(fl_blosc *b, const uint8_t *in, size_t size, uint8_t *out, size_t room, size_t slack)
 {
     size_t n = 0, last;
     if (size == room) {
@@ -116,10 +131,10 @@ static int fl_blosc_stream(const fl_blosc *b, const fl_codecs *c, fl_at_hand *ha
     }
     switch (b->codec) {
     case FL_BLOSC_LZ: return fl_blosclz(in, size, out, room);
-    case FL_BLOSC_LZ4: return fl_lz4(in, size, out, room, slack, FL_LZ4_NO_ROWS, &last, simd);
+    case FL_BLOSC_LZ4: return fl_lz4(in, size, out, room, slack, FL_LZ4_NO_ROWS, &last, b->simd);
     case FL_BLOSC_SNAPPY: return fl_snappy(in, size, out, room);
-    case FL_BLOSC_ZLIB: return fl_inflate(c, hand, out, room, &n, in, size) == FL_DECODED && n == room;
-    default: return fl_unzstd(c, hand, out, room, &n, in, size) == FL_DECODED && n == room;
+    case FL_BLOSC_ZLIB: return fl_inflate(b->codecs, &b->hand, out, room, &n, in, size) == FL_DECODED && n == room;
+    default: return fl_unzstd(b->codecs, &b->hand, out, room, &n, in, size) == FL_DECODED && n == room;
     }
 }
 
@@ -130,21 +145,22 @@ static inline size_t fl_blosc_scratch(const fl_blosc *b)
 }
 
 /* The elements of a block from their shuffled bytes or bits (IN; OUT: `bytes` bytes). `planes` is scratch. */
-static void fl_blosc_unshuffle(const fl_blosc *b, const uint8_t *in, size_t bytes, uint8_t *out, uint8_t *planes, int simd)
+static void fl_blosc_unshuffle(const fl_blosc *b, const uint8_t *in, size_t bytes, uint8_t *out, uint8_t *planes)
 {
     size_t n = bytes / b->elem;
     if (b->flags & FL_BLOSC_SHUFFLED && b->elem > 1)
-        fl_unshuffle(in, n, b->elem, out, simd);
+        fl_unshuffle(in, n, b->elem, out, b->simd);
     else if (n && n % 8 == 0)
-        fl_unbitshuffle(in, n, b->elem, out, planes, simd, 8 * b->elem - 1);
+        fl_unbitshuffle(in, n, b->elem, out, planes, b->simd, 8 * b->elem - 1);
     else
         n = 0;
     memcpy(out + n * b->elem, in + n * b->elem, bytes - n * b->elem);
 }
 
-/* One block (IN: its stored bytes; OUT: its bytes, and `slack` more that may be written). `scratch`: fl_blosc_scratch bytes. */
-static int fl_blosc_block(const fl_blosc *b, const fl_codecs *c, fl_at_hand *hand, int simd, size_t block, const uint8_t *in,
-                          size_t stored, uint8_t *out, size_t slack, uint8_t *scratch, fl_error *e)
+/* One block (IN: its stored bytes; OUT: its bytes, and `slack` more that may be written). `scratch`: fl_blosc_scratch
+ * bytes. */
+static int fl_blosc_block(fl_blosc *b, size_t block, const uint8_t *in, size_t stored, uint8_t *out, size_t slack,
+                          uint8_t *scratch, fl_error *e)
 {
     size_t bytes = fl_blosc_bytes(b, block), streams = fl_blosc_streams(b, block), each = bytes / streams;
     int shuffled = b->flags & FL_BLOSC_BITS || (b->flags & FL_BLOSC_SHUFFLED && b->elem > 1);
@@ -157,34 +173,34 @@ static int fl_blosc_block(const fl_blosc *b, const fl_codecs *c, fl_at_hand *han
         size_t size = stored < 4 ? SIZE_MAX : fl_le32(in), behind = bytes - (i + 1) * each + slack;
         if (stored < 4 || size > stored - 4 || size > each)
             return fl_fail(e, FL_CORRUPT, "blosc: a block reaches beyond its end");
-        if (!fl_blosc_stream(b, c, hand, simd, in + 4, size, to + i * each, each, behind))
+        if (!fl_blosc_stream(b, in + 4, size, to + i * each, each, behind))
             return fl_fail(e, FL_CORRUPT, "blosc: a block cannot be decoded");
         in += 4 + size;
         stored -= 4 + size;
     }
     if (shuffled)
-        fl_blosc_unshuffle(b, scratch, bytes, out, scratch + FL_ROOM(b->block_bytes), simd);
+        fl_blosc_unshuffle(b, scratch, bytes, out, scratch + FL_ROOM(b->block_bytes));
     return FL_OK;
 }
 
 /* A whole chunk (IN: all its stored bytes; OUT: total bytes). */
-static int fl_blosc_read(const fl_blosc *b, const fl_codecs *c, int simd, const uint8_t *data, uint8_t *out, fl_error *e)
+static int fl_blosc_read(fl_blosc *b, const uint8_t *data, uint8_t *out, fl_error *e)
 {
-    fl_at_hand hand = {NULL, NULL};
     fl_extent where;
     int rc = FL_OK;
     if (b->flags & FL_BLOSC_AS_IS)
         memcpy(out, data + FL_BLOSC_HEAD, b->total);
-    uint8_t *scratch = b->blocks ? malloc(fl_blosc_scratch(b)) : NULL;
-    if (b->blocks && !scratch)
+    if (b->blocks == 0)
+        return FL_OK;
+    uint8_t *scratch = malloc(fl_blosc_scratch(b));
+    if (!scratch)
         return fl_fail(e, FL_NOMEM, "");
     for (size_t i = 0; i < b->blocks && rc == FL_OK; i++) {
-        size_t slack = b->total - i * b->block_bytes - fl_blosc_bytes(b, i);
+        size_t start = i * b->block_bytes, behind = b->total - start - fl_blosc_bytes(b, i);
         rc = fl_blosc_find(b, data, i, &where, e);
         if (rc == FL_OK)
-            rc = fl_blosc_block(b, c, &hand, simd, i, data + where.at, where.size, out + i * b->block_bytes, slack, scratch, e);
+            rc = fl_blosc_block(b, i, data + where.at, where.size, out + start, behind, scratch, e);
     }
-    fl_at_hand_drop(c, &hand);
     free(scratch);
     return rc;
 }

@@ -51,7 +51,8 @@ static void fl_at_hand_drop(const fl_codecs *c, fl_at_hand *hand)
 }
 
 /* A zstd frame into `room` bytes (OUT, and how many there were). */
-static int fl_unzstd(const fl_codecs *c, fl_at_hand *hand, uint8_t *out, size_t room, size_t *n, const void *in, size_t size)
+static int fl_unzstd(const fl_codecs *c, fl_at_hand *hand, uint8_t *out, size_t room, size_t *n, const void *in,
+                     size_t size)
 {
     if (!hand->zstd && !(hand->zstd = c->zstd.make()))
         return FL_DAMAGED;

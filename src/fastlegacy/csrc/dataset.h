@@ -174,10 +174,11 @@ static int fl_blosc_lead_load(fl_dataset *d, int64_t chunk, fl_entry *entry, fl_
 {
     uint8_t head[FL_BLOSC_HEAD];
     size_t stored = d->sizes[chunk], n = stored < sizeof head ? stored : sizeof head;
+    const fl_bshuf *f = &d->pipeline.stages[0].bshuf;
     fl_blosc b;
     int rc = fl_files_read(d->files, d->file, head, n, d->addresses[chunk], e);
     if (rc == FL_OK)
-        rc = fl_blosc_open(&b, head, stored, e);
+        rc = fl_blosc_open(&b, &f->codecs, f->simd, head, stored, e);
     if (rc)
         return rc;
     if (b.total != d->chunk_bytes)
@@ -195,13 +196,11 @@ typedef struct {
     int64_t chunk;
     const uint8_t *lead;
     fl_blosc head;
-    fl_at_hand hand;
 } fl_blosc_chunk;
 
 static int fl_blosc_block_read(fl_blosc_chunk *c, size_t block, uint8_t *out, fl_error *e)
 {
     fl_dataset *d = c->dataset;
-    const fl_bshuf *f = &d->pipeline.stages[0].bshuf;
     size_t scratch = fl_blosc_scratch(&c->head);
     fl_extent where;
     fl_buffer work;
@@ -213,7 +212,7 @@ static int fl_blosc_block_read(fl_blosc_chunk *c, size_t block, uint8_t *out, fl
     uint8_t *stored = work.data + scratch;
     rc = fl_files_read(d->files, d->file, stored, where.size, d->addresses[c->chunk] + where.at, e);
     if (rc == FL_OK)
-        rc = fl_blosc_block(&c->head, &f->codecs, &c->hand, f->simd, block, stored, where.size, out, 0, work.data, e);
+        rc = fl_blosc_block(&c->head, block, stored, where.size, out, 0, work.data, e);
     fl_buffer_give(&work, d->cache);
     return rc;
 }
@@ -272,11 +271,13 @@ static int fl_chunk_part_blosc(fl_dataset *d, int64_t chunk, size_t from, size_t
         fl_cache_loaded(d->cache, entry, rc == FL_OK);
     }
     fl_blosc_chunk c = {.dataset = d, .chunk = chunk, .lead = entry->data};
+    const fl_bshuf *f = &d->pipeline.stages[0].bshuf;
     if (rc == FL_OK)
-        rc = fl_blosc_open(&c.head, entry->data, d->sizes[chunk], e);
-    if (rc == FL_OK)
+        rc = fl_blosc_open(&c.head, &f->codecs, f->simd, entry->data, d->sizes[chunk], e);
+    if (rc == FL_OK) {
         rc = fl_blosc_parts(&c, from, to, out, e);
-    fl_at_hand_drop(&d->pipeline.stages[0].bshuf.codecs, &c.hand);
+        fl_blosc_close(&c.head);
+    }
     fl_cache_release(d->cache, entry, to - from);
     return rc;
 }

@@ -137,12 +137,14 @@ static int fl_unpack_blosc(const fl_stage *s, uint8_t *out, size_t room, size_t 
                            fl_error *e)
 {
     fl_blosc b;
-    if (fl_blosc_open(&b, in, size, e))
+    if (fl_blosc_open(&b, &s->bshuf.codecs, s->bshuf.simd, in, size, e))
         return FL_DAMAGED;
     if (b.total > room)
         return FL_NO_ROOM;
     *n = b.total;
-    return fl_blosc_read(&b, &s->bshuf.codecs, s->bshuf.simd, in, out, e) == FL_OK ? FL_DECODED : FL_DAMAGED;
+    int rc = fl_blosc_read(&b, in, out, e);
+    fl_blosc_close(&b);
+    return rc == FL_OK ? FL_DECODED : FL_DAMAGED;
 }
 
 static int fl_unpack_shuffle(const fl_stage *s, uint8_t *out, size_t room, size_t *n, const uint8_t *in, size_t size)

@@ -3,8 +3,8 @@
 
 bitshuffle (plain, LZ4, zstd), blosc, LZ4, shuffle and fletcher32 have kernels in ``_codec``. zstd itself is plain C
 functions of hdf5plugin's libraries, deflate and bzip2 are those of the system's: the filter functions that hdf5plugin
-wraps around zstd and bzip2 do not come back from a chunk that is cut short. Where the package ``deflate`` or the system has
-libdeflate, deflate is undone by that, in a third of zlib's time. The other filters of hdf5plugin are undone by the
+wraps around zstd and bzip2 do not come back from a chunk that is cut short. Where the package ``deflate`` or the system
+has libdeflate, deflate is undone by that, in a third of zlib's time. The other filters of hdf5plugin are undone by the
 filter function that their library hands out (``H5PLget_plugin_info``, HDF5's plug-in interface). What is left goes
 through h5py.
 """
@@ -159,8 +159,7 @@ def libdeflate() -> tuple[int, int, int] | tuple[()]:
 
 @cache
 def zstd() -> tuple[int, int, int] | tuple[()]:
-    """Addresses of zstd's functions that make, use and drop a decoder, in a library of hdf5plugin; empty where none
-    has them."""
+    """Addresses of zstd's functions that make, use and drop a decoder; empty where hdf5plugin has them not."""
     names = [_plugin_paths()[plugin] for plugin in (BITSHUFFLE, ZSTD) if plugin in _plugin_paths()]
     return _three(names, ("ZSTD_createDCtx", "ZSTD_decompressDCtx", "ZSTD_freeDCtx"))
 
