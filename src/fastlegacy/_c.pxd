@@ -51,8 +51,8 @@ cdef extern from "bitshuffle.h" nogil:
     int fl_simd_best()
     const char *fl_simd_vector_name()
     size_t FL_LZ4_SLACK
-    size_t FL_LZ4_NO_ROWS
-    int fl_lz4(const uint8_t *, size_t, uint8_t *, size_t, size_t, size_t, size_t *, int)
+    int fl_lz4(const uint8_t *, size_t, uint8_t *, size_t, size_t, int)
+    int fl_lz4_rows_of(const uint8_t *, size_t, uint8_t *, size_t, size_t, size_t *, int)
     ctypedef struct fl_bshuf:
         size_t elem
         size_t block

@@ -105,9 +105,9 @@ def unlz4(const uint8_t[::1] data not None, uint8_t[::1] out not None, Py_ssize_
             raise MemoryError
     with nogil:
         if roomy == NULL:
-            ok = fl_lz4(src, size, dst, room, 0, FL_LZ4_NO_ROWS, &last, level)
+            ok = fl_lz4(src, size, dst, room, 0, level)
         else:
-            ok = fl_lz4(src, size, roomy, room, FL_LZ4_SLACK, row, &last, level)
+            ok = fl_lz4_rows_of(src, size, roomy, room, row, &last, level)
             if ok:
                 memcpy(dst, roomy, (last + 1) * row)
             free(roomy)

@@ -318,18 +318,31 @@ static void fl_unbitshuffle(const uint8_t *in, size_t n, size_t elem, uint8_t *o
 
 /* ---------------------------------------------------------------- the block stream */
 
-/* 1 if an LZ4 block fills `room` bytes (OUT, and `slack` more); see lz4.h. */
-static int fl_lz4(const uint8_t *src, size_t size, uint8_t *dst, size_t room, size_t slack, size_t width,
-                  size_t *last_row, int simd)
+/* 1 if an LZ4 block fills `room` bytes (OUT, and FL_LZ4_SLACK more) in rows of `width` bytes; see lz4.h. */
+static int fl_lz4_rows_of(const uint8_t *src, size_t size, uint8_t *dst, size_t room, size_t width, size_t *last_row,
+                          int simd)
 {
     if (size > SIZE_MAX / 256) /* lengths could run over; so large is a block only where size_t is small */
         return 0;
 #if defined(__x86_64__)
     if (simd >= FL_SIMD_AVX2)
-        return fl_lz4_avx2(src, size, dst, room, slack, width, last_row);
+        return fl_lz4_avx2_planes(src, size, dst, room, width, last_row);
 #endif
     (void)simd;
-    return fl_lz4_portable(src, size, dst, room, slack, width, last_row);
+    return fl_lz4_portable_planes(src, size, dst, room, width, last_row);
+}
+
+/* 1 if an LZ4 block fills `room` bytes (OUT, and `slack` more). */
+static int fl_lz4(const uint8_t *src, size_t size, uint8_t *dst, size_t room, size_t slack, int simd)
+{
+    if (size > SIZE_MAX / 256)
+        return 0;
+#if defined(__x86_64__)
+    if (simd >= FL_SIMD_AVX2)
+        return fl_lz4_avx2_bytes(src, size, dst, room, slack);
+#endif
+    (void)simd;
+    return fl_lz4_portable_bytes(src, size, dst, room, slack);
 }
 
 enum { FL_BSHUF_PLAIN = 0, FL_BSHUF_LZ4 = 2, FL_BSHUF_ZSTD = 3 }; /* the filter's own numbers */
@@ -466,7 +479,7 @@ static int fl_block_unpack(const fl_bshuf *f, fl_at_hand *hand, const uint8_t *s
     else if (f->compression == FL_BSHUF_ZSTD)
         ok = fl_unzstd(&f->codecs, hand, bits, bytes, &n, src, stored) == FL_DECODED && n == bytes;
     else
-        ok = fl_lz4(src, stored, bits, bytes, FL_LZ4_SLACK, bytes / f->elem / 8, &last, f->simd);
+        ok = fl_lz4_rows_of(src, stored, bits, bytes, bytes / f->elem / 8, &last, f->simd);
     if (!ok)
         return fl_fail(e, FL_CORRUPT, f->compression == FL_BSHUF_LZ4 ? "LZ4 block" : "zstd block");
     fl_unbitshuffle(in, bytes / f->elem, f->elem, out, planes, f->simd, last);

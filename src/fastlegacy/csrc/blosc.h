@@ -124,14 +124,14 @@ static int fl_blosc_find(const fl_blosc *b, const uint8_t *lead, size_t block, f
 /* 1 if a stream fills `room` bytes (OUT, and `slack` more that may be written). */
 static int fl_blosc_stream(fl_blosc *b, const uint8_t *in, size_t size, uint8_t *out, size_t room, size_t slack)
 {
-    size_t n = 0, last;
+    size_t n = 0;
     if (size == room) {
         memcpy(out, in, size);
         return 1;
     }
     switch (b->codec) {
     case FL_BLOSC_LZ: return fl_blosclz(in, size, out, room);
-    case FL_BLOSC_LZ4: return fl_lz4(in, size, out, room, slack, FL_LZ4_NO_ROWS, &last, b->simd);
+    case FL_BLOSC_LZ4: return fl_lz4(in, size, out, room, slack, b->simd);
     case FL_BLOSC_SNAPPY: return fl_snappy(in, size, out, room);
     case FL_BLOSC_ZLIB: return fl_inflate(b->codecs, &b->hand, out, room, &n, in, size) == FL_DECODED && n == room;
     default: return fl_unzstd(b->codecs, &b->hand, out, room, &n, in, size) == FL_DECODED && n == room;

@@ -92,7 +92,7 @@ static int fl_unpack_lz4(const fl_stage *s, uint8_t *out, size_t room, size_t *n
     if (size < 12)
         return FL_DAMAGED;
     uint64_t total = fl_be64(in);
-    size_t block = fl_be32(in + 8), at = 12, last_row;
+    size_t block = fl_be32(in + 8), at = 12;
     if (total > room)
         return FL_NO_ROOM;
     for (size_t done = 0; done < total; done += block) {
@@ -104,7 +104,7 @@ static int fl_unpack_lz4(const fl_stage *s, uint8_t *out, size_t room, size_t *n
         at += 4;
         if (stored == block)
             memcpy(out + done, in + at, block);
-        else if (!fl_lz4(in + at, stored, out + done, block, room - done - block, FL_LZ4_NO_ROWS, &last_row, s->bshuf.simd))
+        else if (!fl_lz4(in + at, stored, out + done, block, room - done - block, s->bshuf.simd))
             return FL_DAMAGED;
         at += stored;
     }

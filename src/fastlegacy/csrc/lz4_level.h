@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The body of the LZ4 decoder of lz4.h, compiled once for each SIMD level: included with FL_LZ4_NAME (of the function),
+ * The body of the LZ4 decoders of lz4.h, compiled for each SIMD level: included with FL_LZ4_NAME (of the function),
  * FL_LZ4_TARGET (its attribute) and FL_LZ4_SHUFFLE (1: bytes can be shuffled in a register). No guard: on purpose.
  */
 
@@ -75,8 +75,9 @@ FL_LZ4_TARGET static inline void FL_LZ4_OF(FL_LZ4_NAME, repeat_exactly)(uint8_t 
         out[i] = from[i];
 }
 
-FL_LZ4_TARGET static int FL_LZ4_NAME(const uint8_t *src, size_t size, uint8_t *dst, size_t room, size_t slack,
-                                     size_t width, size_t *last_row)
+/* `slack` and `width` are constants wherever this is inlined, or one of them. */
+FL_LZ4_TARGET static inline __attribute__((always_inline)) int FL_LZ4_OF(FL_LZ4_NAME, of)(
+    const uint8_t *src, size_t size, uint8_t *dst, size_t room, size_t slack, size_t width, size_t *last_row)
 {
     const ptrdiff_t tight = slack < FL_LZ4_SLACK ? FL_LZ4_SLACK : 0; /* so near to the end of the room it gets slow */
     const uint8_t *ip = src, *iend = src + size;
@@ -175,6 +176,20 @@ FL_LZ4_TARGET static int FL_LZ4_NAME(const uint8_t *src, size_t size, uint8_t *d
             FL_LZ4_OF(FL_LZ4_NAME, repeat)(op, offset, length);
         op += length;
     }
+}
+
+/* Rows of bit planes; with slack. */
+FL_LZ4_TARGET static __attribute__((noinline)) int FL_LZ4_OF(FL_LZ4_NAME, planes)(
+    const uint8_t *src, size_t size, uint8_t *dst, size_t room, size_t width, size_t *last_row)
+{
+    return FL_LZ4_OF(FL_LZ4_NAME, of)(src, size, dst, room, FL_LZ4_SLACK, width, last_row);
+}
+
+FL_LZ4_TARGET static __attribute__((noinline)) int FL_LZ4_OF(FL_LZ4_NAME, bytes)(
+    const uint8_t *src, size_t size, uint8_t *dst, size_t room, size_t slack)
+{
+    size_t last_row = 0;
+    return FL_LZ4_OF(FL_LZ4_NAME, of)(src, size, dst, room, slack, FL_LZ4_NO_ROWS, &last_row);
 }
 
 #undef FL_LZ4_OF
