@@ -26,6 +26,23 @@ cdef extern from "status.h" nogil:
     void fl_error_text(const fl_error *, char *, size_t)
     int fl_fail(fl_error *, int, const char *)
 
+cdef extern from "codecs.h" nogil:
+    ctypedef int (*fl_uncompress_fn)(uint8_t *, unsigned long *, const uint8_t *, unsigned long)
+    ctypedef int (*fl_bunzip2_fn)(char *, unsigned *, char *, unsigned, int, int)
+    ctypedef struct fl_libdeflate:
+        void *(*make)() noexcept nogil
+        int (*decode)(void *, const void *, size_t, void *, size_t, size_t *) noexcept nogil
+        void (*drop)(void *) noexcept nogil
+    ctypedef struct fl_zstd:
+        void *(*make)() noexcept nogil
+        size_t (*decode)(void *, void *, size_t, const void *, size_t) noexcept nogil
+        size_t (*drop)(void *) noexcept nogil
+    ctypedef struct fl_codecs:
+        fl_zstd zstd
+        fl_libdeflate libdeflate
+        fl_uncompress_fn uncompress
+        fl_bunzip2_fn bunzip2
+
 cdef extern from "bitshuffle.h" nogil:
     enum:
         FL_BSHUF_PLAIN
@@ -34,14 +51,13 @@ cdef extern from "bitshuffle.h" nogil:
     int fl_simd_best()
     const char *fl_simd_vector_name()
     size_t FL_LZ4_SLACK
-    size_t FL_LZ4_NO_ROWS
-    int fl_lz4(const uint8_t *, size_t, uint8_t *, size_t, size_t, size_t, size_t *, int)
-    ctypedef size_t (*fl_zstd_fn)(void *, size_t, const void *, size_t)
+    int fl_lz4(const uint8_t *, size_t, uint8_t *, size_t, size_t, int)
+    int fl_lz4_rows_of(const uint8_t *, size_t, uint8_t *, size_t, size_t, size_t *, int)
     ctypedef struct fl_bshuf:
         size_t elem
         size_t block
         int compression
-        fl_zstd_fn zstd
+        fl_codecs codecs
         int simd
     ctypedef struct fl_blocks:
         uint64_t *starts
@@ -70,8 +86,8 @@ cdef extern from "filters.h" nogil:
         FL_MAX_FILTERS
         FL_MAX_CD
         FL_STAGE_BSHUF
+        FL_STAGE_BLOSC
         FL_STAGE_LZ4
-        FL_STAGE_LIBDEFLATE
         FL_STAGE_DEFLATE
         FL_STAGE_BZIP2
         FL_STAGE_ZSTD
@@ -90,12 +106,6 @@ cdef extern from "filters.h" nogil:
     int pthread_mutex_lock(pthread_mutex_t *)
     int pthread_mutex_unlock(pthread_mutex_t *)
     ctypedef size_t (*fl_h5z_fn)(unsigned, size_t, const unsigned *, size_t, size_t *, void **)
-    ctypedef int (*fl_uncompress_fn)(uint8_t *, unsigned long *, const uint8_t *, unsigned long)
-    ctypedef int (*fl_bunzip2_fn)(char *, unsigned *, char *, unsigned, int, int)
-    ctypedef struct fl_libdeflate:
-        void *(*make)() noexcept nogil
-        int (*decode)(void *, const void *, size_t, void *, size_t, size_t *) noexcept nogil
-        void (*drop)(void *) noexcept nogil
     ctypedef struct fl_stage:
         int kind
         int id
@@ -103,9 +113,6 @@ cdef extern from "filters.h" nogil:
         size_t n_cd
         size_t elem
         fl_bshuf bshuf
-        fl_uncompress_fn uncompress
-        fl_libdeflate libdeflate
-        fl_bunzip2_fn bunzip2
         fl_h5z_fn plugin
         pthread_mutex_t *one_at_a_time
     ctypedef struct fl_pipeline:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What ``_core.pyx`` uses of ``_codec.pyx``."""
 
-from fastlegacy._c cimport fl_error, fl_pipeline, fl_stage, pthread_mutex_t
+from fastlegacy._c cimport fl_codecs, fl_error, fl_pipeline, fl_stage, pthread_mutex_t
 
 
 cdef object exception(const fl_error *e, str place)
@@ -18,3 +18,4 @@ cdef class Pipeline:
     cdef list keep
     cdef int simd
     cdef fl_stage *_new(self, int kind, int number) except NULL
+    cdef fl_codecs _codecs(self, libdeflate, size_t uncompress, zstd) except *

@@ -105,9 +105,9 @@ def unlz4(const uint8_t[::1] data not None, uint8_t[::1] out not None, Py_ssize_
             raise MemoryError
     with nogil:
         if roomy == NULL:
-            ok = fl_lz4(src, size, dst, room, 0, FL_LZ4_NO_ROWS, &last, level)
+            ok = fl_lz4(src, size, dst, room, 0, level)
         else:
-            ok = fl_lz4(src, size, roomy, room, FL_LZ4_SLACK, row, &last, level)
+            ok = fl_lz4_rows_of(src, size, roomy, room, row, &last, level)
             if ok:
                 memcpy(dst, roomy, (last + 1) * row)
             free(roomy)
@@ -178,43 +178,70 @@ cdef class Pipeline:
         stage.bshuf.simd = self.simd
         return stage
 
-    def add_bitshuffle(self, Py_ssize_t itemsize, Py_ssize_t block_elements, int compression, size_t decoder=0):
-        """Filter 32008. ``compression``: 0 none, 2 LZ4, 3 zstd, as the filter counts; ``decoder``: for zstd the address
-        of ``ZSTD_decompress``."""
+    def add_bitshuffle(self, Py_ssize_t itemsize, Py_ssize_t block_elements, int compression, zstd=()):
+        """Filter 32008. ``compression``: 0 none, 2 LZ4, 3 zstd, as the filter counts; ``zstd``: for that the addresses
+        that `add_zstd` takes."""
         if itemsize < 1 or itemsize > 1 << 20 or block_elements < 0 or block_elements > 1 << 28:
             raise ValueError("impossible element or block size")
-        if compression not in (FL_BSHUF_PLAIN, FL_BSHUF_LZ4) and not (compression == FL_BSHUF_ZSTD and decoder):
+        if compression not in (FL_BSHUF_PLAIN, FL_BSHUF_LZ4) and not (compression == FL_BSHUF_ZSTD and zstd):
             raise ValueError("unknown compression, or no decoder for it")
+        cdef fl_codecs codecs = self._codecs((), 0, zstd)
         cdef fl_stage *stage = self._new(FL_STAGE_BSHUF, 32008)
         stage.bshuf.elem = itemsize
         stage.bshuf.block = block_elements
         stage.bshuf.compression = compression
-        if compression == FL_BSHUF_ZSTD:
-            stage.bshuf.zstd = <fl_zstd_fn>decoder
+        stage.bshuf.codecs = codecs
+
+    def add_blosc(self, libdeflate, size_t uncompress, zstd):
+        """Filter 32001 by the addresses that `add_libdeflate` takes, or none of them and that of zlib's ``uncompress``,
+        and those that `add_zstd` takes."""
+        if not (libdeflate or uncompress) or not zstd:
+            raise ValueError("no decoder")
+        cdef fl_codecs codecs = self._codecs(libdeflate, uncompress, zstd)
+        self._new(FL_STAGE_BLOSC, 32001).bshuf.codecs = codecs
 
     def add_codec(self, str name not None, size_t decoder):
-        """A codec for whole chunks by the address of its function: "deflate" (filter 1, zlib's ``uncompress``),
-        "bzip2" (307, ``BZ2_bzBuffToBuffDecompress``) or "zstd" (32015, ``ZSTD_decompress``)."""
+        """A codec for whole chunks by the address of its function: "deflate" (filter 1, zlib's ``uncompress``) or
+        "bzip2" (307, ``BZ2_bzBuffToBuffDecompress``)."""
         if not decoder:
             raise ValueError("no decoder")
         if name == "deflate":
-            self._new(FL_STAGE_DEFLATE, 1).uncompress = <fl_uncompress_fn>decoder
+            self._new(FL_STAGE_DEFLATE, 1).bshuf.codecs.uncompress = <fl_uncompress_fn>decoder
         elif name == "bzip2":
-            self._new(FL_STAGE_BZIP2, 307).bunzip2 = <fl_bunzip2_fn>decoder
-        elif name == "zstd":
-            self._new(FL_STAGE_ZSTD, 32015).bshuf.zstd = <fl_zstd_fn>decoder
+            self._new(FL_STAGE_BZIP2, 307).bshuf.codecs.bunzip2 = <fl_bunzip2_fn>decoder
         else:
             raise ValueError(f"unknown codec {name!r}")
 
     def add_libdeflate(self, size_t make, size_t decode, size_t drop):
         """Filter 1 by the addresses of libdeflate's ``libdeflate_alloc_decompressor``, ``libdeflate_zlib_decompress``
         and ``libdeflate_free_decompressor``."""
-        if not (make and decode and drop):
+        cdef fl_codecs codecs = self._codecs((make, decode, drop), 0, ())
+        self._new(FL_STAGE_DEFLATE, 1).bshuf.codecs = codecs
+
+    def add_zstd(self, size_t make, size_t decode, size_t drop):
+        """Filter 32015 by the addresses of ``ZSTD_createDCtx``, ``ZSTD_decompressDCtx`` and ``ZSTD_freeDCtx``."""
+        cdef fl_codecs codecs = self._codecs((), 0, (make, decode, drop))
+        self._new(FL_STAGE_ZSTD, 32015).bshuf.codecs = codecs
+
+    cdef fl_codecs _codecs(self, libdeflate, size_t uncompress, zstd) except *:
+        """Functions by their addresses; those that are not there are NULL."""
+        cdef fl_codecs c
+        cdef size_t make, decode, drop
+        memset(&c, 0, sizeof(c))
+        if any(not all(addresses) for addresses in (libdeflate, zstd)):
             raise ValueError("no decoder")
-        cdef fl_stage *stage = self._new(FL_STAGE_LIBDEFLATE, 1)
-        stage.libdeflate.make = <void *(*)() noexcept nogil>make
-        stage.libdeflate.decode = <int (*)(void *, const void *, size_t, void *, size_t, size_t *) noexcept nogil>decode
-        stage.libdeflate.drop = <void (*)(void *) noexcept nogil>drop
+        c.uncompress = <fl_uncompress_fn>uncompress
+        if libdeflate:
+            make, decode, drop = libdeflate
+            c.libdeflate.make = <void *(*)() noexcept nogil>make
+            c.libdeflate.decode = <int (*)(void *, const void *, size_t, void *, size_t, size_t *) noexcept nogil>decode
+            c.libdeflate.drop = <void (*)(void *) noexcept nogil>drop
+        if zstd:
+            make, decode, drop = zstd
+            c.zstd.make = <void *(*)() noexcept nogil>make
+            c.zstd.decode = <size_t (*)(void *, void *, size_t, const void *, size_t) noexcept nogil>decode
+            c.zstd.drop = <size_t (*)(void *) noexcept nogil>drop
+        return c
 
     def add_lz4(self):
         """Filter 32004."""

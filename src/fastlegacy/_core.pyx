@@ -6,7 +6,8 @@
 Design, in three storeys:
 
 a) ``csrc/*.h``: plain C on raw buffers, one theme a file, each building on those before it:
-   status, lz4, bitshuffle, cache, filters, files, dataset, stack, sparse, convert, pixels, coded, splice, fuse_ops.
+   status, codecs, lz4, bitshuffle, blosclz, blosc, cache, filters, files, dataset, stack, sparse, convert, pixels,
+   coded, splice, fuse_ops.
    Errors by code.
 b) ``_codec``, this module, ``_view``, ``_serve`` and ``_encode``: extension types that own the C structs, check what
    comes in, drop the GIL around the C call and turn codes into the exceptions of ``fastlegacy.errors``.
@@ -255,6 +256,7 @@ cdef class Dataset:
     def __dealloc__(self):
         if self.dataset.cache != NULL:
             fl_cache_forget(self.dataset.cache, self.dataset.id)
+            fl_cache_forget(self.dataset.cache, self.dataset.id + 1)  # blocks of blosc
         free(self.dataset.name)
 
     @property

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fastlegacy import _codec
 from fastlegacy.errors import DecodeError
-from fastlegacy.hdf5.filters import codec_function, libdeflate
+from fastlegacy.hdf5.filters import codec_function, libdeflate, zstd
 
 PLAIN, LZ4, ZSTD = 0, 2, 3
 SIMD = _codec.simd_levels()
@@ -21,7 +21,7 @@ GUARD = 0xA5
 
 def bitshuffle(itemsize, block=0, compression=LZ4, simd=None):
     pipeline = _codec.Pipeline(simd)
-    pipeline.add_bitshuffle(itemsize, block, compression, codec_function(32015) if compression == ZSTD else 0)
+    pipeline.add_bitshuffle(itemsize, block, compression, zstd() if compression == ZSTD else ())
     return pipeline
 
 
@@ -56,7 +56,10 @@ def codec(name, simd=None, before=0):
             pytest.skip("nobody has libdeflate here")
         pipeline.add_libdeflate(*libdeflate())
         return pipeline
-    pipeline.add_codec(name, codec_function({"deflate": 1, "bzip2": 307, "zstd": 32015}[name]))
+    if name == "zstd":
+        pipeline.add_zstd(*zstd())
+        return pipeline
+    pipeline.add_codec(name, codec_function({"deflate": 1, "bzip2": 307}[name]))
     return pipeline
 
 
@@ -269,9 +272,13 @@ def test_sizes_of_zero(reference):
 
 def test_impossible_filters_are_refused():
     pipeline = _codec.Pipeline()
-    for itemsize, block, compression, decoder in [(0, 0, 0, 0), (2, -8, 0, 0), (2, 0, 1, 1), (2, 0, ZSTD, 0)]:
+    for itemsize, block, compression, decoder in [(0, 0, 0, ()), (2, -8, 0, ()), (2, 0, 1, zstd()), (2, 0, ZSTD, ())]:
         with pytest.raises(ValueError, match=r"impossible|unknown"):
             pipeline.add_bitshuffle(itemsize, block, compression, decoder)
+    with pytest.raises(ValueError, match="no decoder"):
+        pipeline.add_zstd(1, 0, 1)
+    with pytest.raises(ValueError, match="no decoder"):
+        pipeline.add_libdeflate(0, 1, 1)
     with pytest.raises(ValueError, match=r"no decoder|unknown"):
         pipeline.add_codec("deflate", 0)
     with pytest.raises(ValueError, match="impossible"):

@@ -5,14 +5,16 @@
  */
 #include "fuzz.h"
 
-static fl_zstd_fn zstd;
+static fl_zstd zstd;
+static size_t (*zstd_once)(void *, size_t, const void *, size_t);
 static int (*lz4_safe)(const char *, char *, int, int);
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
-    zstd = (fl_zstd_fn)(uintptr_t)fuzz_symbol("libzstd.so.1", "ZSTD_decompress");
+    zstd = fuzz_zstd();
+    zstd_once = (size_t (*)(void *, size_t, const void *, size_t))(uintptr_t)fuzz_symbol("libzstd.so.1", "ZSTD_decompress");
     lz4_safe = (int (*)(const char *, char *, int, int))(uintptr_t)fuzz_symbol("liblz4.so.1", "LZ4_decompress_safe");
     return 0;
 }
@@ -60,7 +62,7 @@ static int by_hand(const fl_bshuf *f, const uint8_t *data, size_t size, size_t t
                      (int)bytes &&
                  !has_no_distance(src, b.starts[i + 1] - 4 - b.starts[i]);
         else
-            ok = zstd(bits, bytes, src, b.starts[i + 1] - 4 - b.starts[i]) == bytes;
+            ok = zstd_once(bits, bytes, src, b.starts[i + 1] - 4 - b.starts[i]) == bytes;
         uint8_t *block = out + i * b.block_bytes;
         memset(block, 0, bytes);
         for (size_t k = 0; ok && k < 8 * m * f->elem; k++) { /* bit k % m of row k / m */
@@ -81,17 +83,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const size_t elems[] = {1, 2, 4, 8, 3, 16, 5};
     static const int compressions[] = {FL_BSHUF_LZ4, FL_BSHUF_PLAIN, FL_BSHUF_ZSTD};
     fuzz_input in = {data, size};
-    fl_bshuf f = {.zstd = zstd};
-#ifndef FL_LZ4_NO_ROWS
-    f.lz4 = lz4_safe;
-#endif
+    fl_bshuf f = {.codecs = {.zstd = zstd}};
     f.compression = compressions[fuzz_byte(&in) % 3];
     f.elem = elems[fuzz_byte(&in) % 7];
     f.block = 8 * fuzz_upto(&in, 40);
     f.simd = fuzz_simd(&in);
     size_t n = fuzz_upto(&in, 4000), from = fuzz_upto(&in, 65535), to = fuzz_upto(&in, 65535), stored;
     size_t shift = fuzz_byte(&in) % 64;
-    if ((f.compression == FL_BSHUF_ZSTD && !zstd) || (f.compression == FL_BSHUF_LZ4 && !lz4_safe))
+    if ((f.compression == FL_BSHUF_ZSTD && !(zstd.make && zstd_once)) || (f.compression == FL_BSHUF_LZ4 && !lz4_safe))
         return 0;
     uint8_t *chunk = fuzz_rest(&in, &stored);
     size_t total = f.compression == FL_BSHUF_PLAIN ? stored - stored % f.elem : n * f.elem;

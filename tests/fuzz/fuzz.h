@@ -73,20 +73,28 @@ static inline void *fuzz_symbol(const char *library, const char *name)
     return handle ? dlsym(handle, name) : NULL;
 }
 
+/* The functions of zstd, or NULL. */
+static inline fl_zstd fuzz_zstd(void)
+{
+    return (fl_zstd){
+        (void *(*)(void))(uintptr_t)fuzz_symbol("libzstd.so.1", "ZSTD_createDCtx"),
+        (size_t (*)(void *, void *, size_t, const void *, size_t))(uintptr_t)fuzz_symbol("libzstd.so.1", "ZSTD_decompressDCtx"),
+        (size_t (*)(void *))(uintptr_t)fuzz_symbol("libzstd.so.1", "ZSTD_freeDCtx"),
+    };
+}
+
+static inline fl_uncompress_fn fuzz_uncompress(void)
+{
+    return (fl_uncompress_fn)(uintptr_t)fuzz_symbol("libz.so.1", "uncompress");
+}
+
 /* Undo a pipeline on `size` bytes made by malloc (they are freed), to `expected` bytes (OUT). */
 static inline int fuzz_undo(const fl_pipeline *p, uint32_t mask, void *stored, size_t size, uint8_t *out, size_t expected,
                             fl_error *e)
 {
-#ifdef FL_LZ4_NO_ROWS
     fl_buffer buf = {stored, size};
     int rc = fl_pipeline_undo(p, mask, NULL, &buf, size, out, expected, e);
     fl_buffer_give(&buf, NULL);
-#else
-    int rc = fl_pipeline_undo(p, mask, &stored, size, expected, e);
-    if (rc == FL_OK)
-        memcpy(out, stored, expected);
-    free(stored);
-#endif
     return rc;
 }
 

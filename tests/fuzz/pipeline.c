@@ -1,27 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * Chains of deflate, bzip2, zstd, shuffle, fletcher32 and bitshuffle: any bytes as a chunk, any stages, any that were
+ * Chains of deflate, bzip2, zstd, shuffle, fletcher32, bitshuffle and blosc: any bytes as a chunk, any stages, any that were
  * skipped. The result is an error, or as many bytes as a chunk has.
  */
 #include "fuzz.h"
 
 static fl_uncompress_fn uncompress_fn;
 static fl_bunzip2_fn bunzip2;
-static fl_zstd_fn zstd;
-#ifndef FL_LZ4_NO_ROWS
-static fl_lz4_fn lz4;
-#endif
+static fl_zstd zstd;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
-    uncompress_fn = (fl_uncompress_fn)(uintptr_t)fuzz_symbol("libz.so.1", "uncompress");
+    uncompress_fn = fuzz_uncompress();
     bunzip2 = (fl_bunzip2_fn)(uintptr_t)fuzz_symbol("libbz2.so.1.0", "BZ2_bzBuffToBuffDecompress");
-    zstd = (fl_zstd_fn)(uintptr_t)fuzz_symbol("libzstd.so.1", "ZSTD_decompress");
-#ifndef FL_LZ4_NO_ROWS
-    lz4 = (fl_lz4_fn)(uintptr_t)fuzz_symbol("liblz4.so.1", "LZ4_decompress_safe");
-#endif
+    zstd = fuzz_zstd();
     return 0;
 }
 
@@ -46,9 +40,7 @@ static size_t plugin(unsigned flags, size_t n_cd, const unsigned *cd, size_t n_b
 static const int kinds[] = {
     FL_STAGE_BSHUF,   FL_STAGE_DEFLATE,    FL_STAGE_BZIP2, FL_STAGE_ZSTD,
     FL_STAGE_SHUFFLE, FL_STAGE_FLETCHER32, FL_STAGE_PLUGIN,
-#ifdef FL_LZ4_NO_ROWS
     FL_STAGE_LZ4,
-#endif
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -58,20 +50,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fl_pipeline p = {.n = (int)fuzz_upto(&in, 4)};
     for (int i = 0; i < p.n; i++) {
         fl_stage *s = &p.stages[i];
-        s->kind = kinds[fuzz_byte(&in) % (sizeof kinds / sizeof *kinds)];
+        unsigned kind = fuzz_byte(&in);
+        s->kind = kind > 251 ? FL_STAGE_BLOSC : kinds[kind % (sizeof kinds / sizeof *kinds)];
         s->elem = fuzz_upto(&in, 17);
-        s->bshuf = (fl_bshuf){.elem = s->elem, .block = 8 * fuzz_upto(&in, 9), .zstd = zstd, .simd = fuzz_simd(&in)};
-#ifndef FL_LZ4_NO_ROWS
-        s->bshuf.lz4 = lz4;
-#endif
+        s->bshuf = (fl_bshuf){.elem = s->elem, .block = 8 * fuzz_upto(&in, 9), .simd = fuzz_simd(&in)};
+        s->bshuf.codecs = (fl_codecs){.zstd = zstd, .uncompress = uncompress_fn, .bunzip2 = bunzip2};
         s->bshuf.compression = (int)fuzz_upto(&in, 1) * 2;
-        s->uncompress = uncompress_fn;
-        s->bunzip2 = bunzip2;
         s->plugin = plugin;
         s->id = fuzz_upto(&in, 1) ? FL_BLOSC : 32004;
         s->n_cd = 1;
         s->cd[0] = fuzz_byte(&in);
-        if ((s->kind == FL_STAGE_DEFLATE && !uncompress_fn) || (s->kind == FL_STAGE_BZIP2 && !bunzip2) || !zstd)
+        if (!uncompress_fn || !bunzip2 || !zstd.make)
             return 0;
         if (s->kind == FL_STAGE_BSHUF && s->elem == 0)
             s->elem = s->bshuf.elem = 1; /* Pipeline.add_bitshuffle refuses it */

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 import zlib
 from pathlib import Path
@@ -47,6 +48,35 @@ def bitshuffle_seeds() -> dict[str, bytes]:
     return found
 
 
+def blosc_seeds() -> dict[str, bytes]:
+    """Level, four ranges (4 bytes each), another size and whether it counts (3), and the chunk."""
+    found = {}
+    for cname in ("blosclz", "lz4", "snappy", "zlib", "zstd"):
+        for n, dtype, shuffle in ((70, "<u2", 0), (1100, "<u2", 1), (900, "<u4", 2), (2000, "u1", 0), (333, "<u8", 1)):
+            chunk = bytearray(stored(counts(n, dtype), **hdf5plugin.Blosc(cname=cname, clevel=5, shuffle=shuffle)))
+            found[f"{cname}-{n}"] = bytes([3, 0, 9, 0, 50, 1, 7, 0, 99, 0, 0, 2, 0, 0, 70, 9, 9, 0, 9, 1]) + chunk
+    return found
+
+
+def small_blocks() -> dict[str, bytes]:
+    """Chunks in several blocks, which c-blosc makes only of more bytes than a seed should have: streams as they are."""
+    found = {}
+    for itemsize, flags, block in ((1, 0, 100), (2, 1, 256), (2, 4, 320), (4, 17, 64), (3, 1, 384)):
+        data = counts(block * 2 + 40, "u1").tobytes()
+        blocks = [data[at : at + block] for at in range(0, len(data), block)]
+        at, starts, body = 16 + 4 * len(blocks), b"", b""
+        for part in blocks:
+            starts += struct.pack("<I", at + len(body))
+            split = not flags & 16 and block // itemsize >= 128 and len(part) == block
+            each = len(part) // itemsize if split else len(part)
+            for k in range(0, len(part), each):
+                body += struct.pack("<i", each) + part[k : k + each]
+        head = struct.pack("<4B3I", 2, 1, flags | 32, itemsize, len(data), block, at + len(body))
+        numbers = [1, 0, 9, 0, 50, 1, 7, 0, 99, 0, 0, 2, 0, 0, 70, 9, 9, 0, 9, 1]
+        found[f"blocks-{itemsize}-{flags}"] = bytes(numbers) + head + starts + body
+    return found
+
+
 def stage(kind: int, element: int = 2) -> bytes:
     """Kind, element, block, level, compression, plug-in, its number."""
     return bytes([kind, element, 0, 2, 1, 0, 0])
@@ -75,7 +105,11 @@ def pipeline_seeds() -> dict[str, bytes]:
 
 def main(folder: Path) -> None:
     """Write all of them."""
-    for target, seeds in (("bitshuffle", bitshuffle_seeds()), ("pipeline", pipeline_seeds())):
+    for target, seeds in (
+        ("bitshuffle", bitshuffle_seeds()),
+        ("blosc", blosc_seeds() | small_blocks()),
+        ("pipeline", pipeline_seeds()),
+    ):
         (folder / target).mkdir(parents=True, exist_ok=True)
         for name, data in seeds.items():
             (folder / target / name).write_bytes(data)

@@ -12,11 +12,8 @@
 
 enum { MOST_CHUNKS = 64, MOST_PARTS = 3 };
 
-static fl_zstd_fn zstd;
+static fl_zstd zstd;
 static fl_uncompress_fn uncompress_fn;
-#ifndef FL_LZ4_NO_ROWS
-static fl_lz4_fn lz4;
-#endif
 static fl_files files;
 static char path[40];
 static int fd;
@@ -25,11 +22,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
-    zstd = (fl_zstd_fn)(uintptr_t)fuzz_symbol("libzstd.so.1", "ZSTD_decompress");
-    uncompress_fn = (fl_uncompress_fn)(uintptr_t)fuzz_symbol("libz.so.1", "uncompress");
-#ifndef FL_LZ4_NO_ROWS
-    lz4 = (fl_lz4_fn)(uintptr_t)fuzz_symbol("liblz4.so.1", "LZ4_decompress_safe");
-#endif
+    zstd = fuzz_zstd();
+    uncompress_fn = fuzz_uncompress();
     fd = memfd_create("fuzz", 0);
     REQUIRE(fd >= 0);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
@@ -42,11 +36,10 @@ static void make_pipeline(fl_pipeline *p, fuzz_input *in, size_t itemsize)
     p->n = (int)fuzz_upto(in, 2);
     for (int i = 0; i < p->n; i++) {
         fl_stage *s = &p->stages[i];
-        *s = (fl_stage){.kind = kinds[fuzz_byte(in) % 4], .elem = itemsize, .uncompress = uncompress_fn};
-        s->bshuf = (fl_bshuf){.elem = itemsize, .block = 8 * fuzz_upto(in, 3), .zstd = zstd, .simd = fl_simd_best()};
-#ifndef FL_LZ4_NO_ROWS
-        s->bshuf.lz4 = lz4;
-#endif
+        unsigned kind = fuzz_byte(in);
+        *s = (fl_stage){.kind = kind > 251 ? FL_STAGE_BLOSC : kinds[kind % 4], .elem = itemsize};
+        s->bshuf = (fl_bshuf){.elem = itemsize, .block = 8 * fuzz_upto(in, 3), .simd = fl_simd_best()};
+        s->bshuf.codecs = (fl_codecs){.zstd = zstd, .uncompress = uncompress_fn};
         s->bshuf.compression = (int)fuzz_upto(in, 1) * 2;
     }
 }

@@ -60,11 +60,13 @@ def test_lz4_needs_no_library(monkeypatch, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "by"), [("gzip", "h5py"), ("zstd", "plugin"), ("bszstd", "plugin"), ("bzip2", "plugin")]
+    ("name", "by"),
+    [("gzip", "h5py"), ("zstd", "plugin"), ("bszstd", "plugin"), ("bzip2", "plugin"), ("blosc-zlib", "plugin")],
 )
 def test_without_the_library_of_a_codec(monkeypatch, name, by):
     assert make_plan(filters_of(name), 2).by == ("kernel",)
     monkeypatch.setattr(filters_module, "libdeflate", tuple)
     assert make_plan(filters_of(name), 2).by == ("kernel",)
     monkeypatch.setattr(filters_module, "codec_function", lambda number: 0)
+    monkeypatch.setattr(filters_module, "zstd", tuple)
     assert make_plan(filters_of(name), 2).by == (by,)

@@ -121,7 +121,7 @@ def test_read_frames_into_what_does_not_fit(stack):
         stack.read_frames(0, 3, np.empty((4, 20, 31), ">u2"))
 
 
-@pytest.mark.parametrize("filters", ["bslz4", "zstd", "lzf", "none"])
+@pytest.mark.parametrize("filters", ["bslz4", "zstd", "blosc-lz4", "lzf", "none"])
 @pytest.mark.parametrize("cache_bytes", [1 << 20, 3000, 0])
 def test_eight_threads(tmp_path, filters, cache_bytes):
     """One stack, chunks of several frames, a cache that is too small: every frame is right, and the bound holds."""

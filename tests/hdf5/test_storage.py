@@ -198,7 +198,7 @@ def test_who_decodes(tmp_path, same_as_h5py):
         "bslz4": {"kernel"},
         "bszstd": {"kernel"},
         "shuffle+gzip+fletcher32": {"kernel"},
-        "blosc-lz4": {"plugin"},
+        "blosc-lz4": {"kernel"},
         "shuffle+lz4": {"kernel"},
         "lzf": {"h5py"},
         "scaleoffset": {"h5py"},

@@ -21,6 +21,7 @@
 #include <immintrin.h>
 #endif
 
+#include "codecs.h"
 #include "lz4.h"
 #include "status.h"
 
@@ -317,21 +318,32 @@ static void fl_unbitshuffle(const uint8_t *in, size_t n, size_t elem, uint8_t *o
 
 /* ---------------------------------------------------------------- the block stream */
 
-/* 1 if an LZ4 block fills `room` bytes (OUT, and `slack` more); see lz4.h. */
-static int fl_lz4(const uint8_t *src, size_t size, uint8_t *dst, size_t room, size_t slack, size_t width,
-                  size_t *last_row, int simd)
+/* 1 if an LZ4 block fills `room` bytes (OUT, and FL_LZ4_SLACK more) in rows of `width` bytes; see lz4.h. */
+static int fl_lz4_rows_of(const uint8_t *src, size_t size, uint8_t *dst, size_t room, size_t width, size_t *last_row,
+                          int simd)
 {
     if (size > SIZE_MAX / 256) /* lengths could run over; so large is a block only where size_t is small */
         return 0;
 #if defined(__x86_64__)
     if (simd >= FL_SIMD_AVX2)
-        return fl_lz4_avx2(src, size, dst, room, slack, width, last_row);
+        return fl_lz4_avx2_planes(src, size, dst, room, width, last_row);
 #endif
     (void)simd;
-    return fl_lz4_portable(src, size, dst, room, slack, width, last_row);
+    return fl_lz4_portable_planes(src, size, dst, room, width, last_row);
 }
 
-typedef size_t (*fl_zstd_fn)(void *dst, size_t dst_size, const void *src, size_t src_size);
+/* 1 if an LZ4 block fills `room` bytes (OUT, and `slack` more). */
+static int fl_lz4(const uint8_t *src, size_t size, uint8_t *dst, size_t room, size_t slack, int simd)
+{
+    if (size > SIZE_MAX / 256)
+        return 0;
+#if defined(__x86_64__)
+    if (simd >= FL_SIMD_AVX2)
+        return fl_lz4_avx2_bytes(src, size, dst, room, slack);
+#endif
+    (void)simd;
+    return fl_lz4_portable_bytes(src, size, dst, room, slack);
+}
 
 enum { FL_BSHUF_PLAIN = 0, FL_BSHUF_LZ4 = 2, FL_BSHUF_ZSTD = 3 }; /* the filter's own numbers */
 
@@ -339,7 +351,7 @@ typedef struct {
     size_t elem;       /* bytes of an element */
     size_t block;      /* elements of a block, for streams that do not say it themselves */
     int compression;   /* FL_BSHUF_* */
-    fl_zstd_fn zstd;
+    fl_codecs codecs;
     int simd;
 } fl_bshuf;
 
@@ -456,32 +468,32 @@ static void fl_blocks_close(fl_blocks *b)
 }
 
 /* A stored block, to `bytes` bytes (OUT). `bits` and `planes` are scratch of FL_ROOM(bytes) each. */
-static int fl_block_unpack(const fl_bshuf *f, const uint8_t *src, size_t stored, size_t bytes, uint8_t *out,
-                           uint8_t *bits, uint8_t *planes, fl_error *e)
+static int fl_block_unpack(const fl_bshuf *f, fl_at_hand *hand, const uint8_t *src, size_t stored, size_t bytes,
+                           uint8_t *out, uint8_t *bits, uint8_t *planes, fl_error *e)
 {
     const uint8_t *in = bits;
-    size_t last = 8 * f->elem - 1;
+    size_t last = 8 * f->elem - 1, n = 0;
     int ok = 1;
     if (f->compression == FL_BSHUF_PLAIN)
         in = src;
     else if (f->compression == FL_BSHUF_ZSTD)
-        ok = f->zstd(bits, bytes, src, stored) == bytes;
+        ok = fl_unzstd(&f->codecs, hand, bits, bytes, &n, src, stored) == FL_DECODED && n == bytes;
     else
-        ok = fl_lz4(src, stored, bits, bytes, FL_LZ4_SLACK, bytes / f->elem / 8, &last, f->simd);
+        ok = fl_lz4_rows_of(src, stored, bits, bytes, bytes / f->elem / 8, &last, f->simd);
     if (!ok)
         return fl_fail(e, FL_CORRUPT, f->compression == FL_BSHUF_LZ4 ? "LZ4 block" : "zstd block");
     fl_unbitshuffle(in, bytes / f->elem, f->elem, out, planes, f->simd, last);
     return FL_OK;
 }
 
-static int fl_block_decode(const fl_blocks *b, const fl_bshuf *f, size_t i, uint8_t *out, uint8_t *bits,
-                           uint8_t *planes, fl_error *e)
+static int fl_block_decode(const fl_blocks *b, const fl_bshuf *f, fl_at_hand *hand, size_t i, uint8_t *out,
+                           uint8_t *bits, uint8_t *planes, fl_error *e)
 {
     size_t bytes = i + 1 == b->blocks ? b->last_bytes : b->block_bytes;
     if (!b->starts)
-        return fl_block_unpack(f, b->data + i * b->block_bytes, bytes, bytes, out, bits, planes, e);
+        return fl_block_unpack(f, hand, b->data + i * b->block_bytes, bytes, bytes, out, bits, planes, e);
     size_t stored = b->starts[i + 1] - 4 - b->starts[i];
-    return fl_block_unpack(f, b->data + b->starts[i], stored, bytes, out, bits, planes, e);
+    return fl_block_unpack(f, hand, b->data + b->starts[i], stored, bytes, out, bits, planes, e);
 }
 
 #define FL_ROOM(bytes) (((bytes) + FL_LZ4_SLACK + 63) / 64 * 64)
@@ -504,6 +516,7 @@ static int fl_blocks_read(const fl_blocks *b, const fl_bshuf *f, size_t from, si
     if (!bits)
         return fl_fail(e, FL_NOMEM, "");
     uint8_t *planes = bits + most, *whole = planes + most;
+    fl_at_hand hand = {NULL, NULL};
     int rc = FL_OK;
     size_t coded = b->total - b->tail_bytes;
     while (from < to && from < coded && rc == FL_OK) {
@@ -511,9 +524,9 @@ static int fl_blocks_read(const fl_blocks *b, const fl_bshuf *f, size_t from, si
         size_t end = i + 1 == b->blocks ? coded : start + bb;
         size_t stop = to < end ? to : end;
         if (from == start && stop == end) {
-            rc = fl_block_decode(b, f, i, out, bits, planes, e);
+            rc = fl_block_decode(b, f, &hand, i, out, bits, planes, e);
         } else {
-            rc = fl_block_decode(b, f, i, whole, bits, planes, e);
+            rc = fl_block_decode(b, f, &hand, i, whole, bits, planes, e);
             if (rc == FL_OK)
                 memcpy(out, whole + (from - start), stop - from);
         }
@@ -522,6 +535,7 @@ static int fl_blocks_read(const fl_blocks *b, const fl_bshuf *f, size_t from, si
     }
     if (rc == FL_OK && from < to)
         memcpy(out, b->data + b->tail_at + (from - coded), to - from);
+    fl_at_hand_drop(&f->codecs, &hand);
     if (bits != small)
         free(bits);
     return rc;
@@ -543,6 +557,7 @@ static int fl_blocks_stream(const fl_bshuf *f, const uint8_t *data, size_t size,
     if (rc)
         return rc;
     size_t at = 12, most = fl_scratch_bytes(&b);
+    fl_at_hand hand = {NULL, NULL};
     uint8_t *bits = most > FL_SCRATCH_ON_STACK ? malloc(2 * most) : small;
     if (!bits)
         return fl_fail(e, FL_NOMEM, "");
@@ -561,7 +576,7 @@ static int fl_blocks_stream(const fl_bshuf *f, const uint8_t *data, size_t size,
         else
             rc = more(from, at + stored, e);
         if (rc == FL_OK)
-            rc = fl_block_unpack(f, data + at, stored, bytes, out, bits, bits + most, e);
+            rc = fl_block_unpack(f, &hand, data + at, stored, bytes, out, bits, bits + most, e);
         at += stored;
         out += bytes;
     }
@@ -571,6 +586,7 @@ static int fl_blocks_stream(const fl_bshuf *f, const uint8_t *data, size_t size,
         rc = more(from, at + b.tail_bytes, e);
     if (rc == FL_OK)
         memcpy(out, data + at, b.tail_bytes);
+    fl_at_hand_drop(&f->codecs, &hand);
     if (bits != small)
         free(bits);
     return rc;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The one cache of a process: chunks that will be asked for again, either as stored with the places of their blocks
- * (bitshuffle) or decoded (every other filter). Least recently used ones go first. A chunk as stored goes as soon as all
+ * (bitshuffle), as what says where their blocks are and the blocks that were decoded (blosc), or decoded (every other
+ * filter). Least recently used ones go first. A chunk as stored goes as soon as all
  * its bytes have been asked for: who reads a frame from end to end seldom comes back, and it is cheap to have again.
  * A chunk that several threads want is loaded by one of them while the others wait.
  *

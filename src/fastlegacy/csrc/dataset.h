@@ -186,6 +186,123 @@ static int fl_chunk_cached(fl_dataset *d, int64_t chunk, size_t from, size_t to,
     return rc;
 }
 
+/* ---------------------------------------------------------------- parts of a chunk of blosc */
+
+/* What is before the first block: it says where each of them is. */
+static int fl_blosc_lead_load(fl_dataset *d, int64_t chunk, fl_entry *entry, fl_error *e)
+{
+    uint8_t head[FL_BLOSC_HEAD];
+    size_t stored = d->sizes[chunk], n = stored < sizeof head ? stored : sizeof head;
+    const fl_bshuf *f = &d->pipeline.stages[0].bshuf;
+    fl_blosc b;
+    int rc = fl_files_read(d->files, d->file, head, n, d->addresses[chunk], e);
+    if (rc == FL_OK)
+        rc = fl_blosc_open(&b, &f->codecs, f->simd, head, stored, e);
+    if (rc)
+        return rc;
+    if (b.total != d->chunk_bytes)
+        return fl_fail(e, FL_CORRUPT, "does not decode to the size of the chunk");
+    entry->size = d->chunk_bytes;
+    entry->data = fl_cache_buffer(d->cache, fl_blosc_lead(&b), &entry->room);
+    entry->bytes = entry->data ? entry->room : 0;
+    return entry->data ? fl_files_read(d->files, d->file, entry->data, fl_blosc_lead(&b), d->addresses[chunk], e)
+                       : fl_fail(e, FL_NOMEM, "");
+}
+
+/* A chunk of which blocks are read one by one. */
+typedef struct {
+    fl_dataset *dataset;
+    int64_t chunk;
+    const uint8_t *lead;
+    fl_blosc head;
+} fl_blosc_chunk;
+
+static int fl_blosc_block_read(fl_blosc_chunk *c, size_t block, uint8_t *out, fl_error *e)
+{
+    fl_dataset *d = c->dataset;
+    size_t scratch = fl_blosc_scratch(&c->head);
+    fl_extent where;
+    fl_buffer work;
+    int rc = fl_blosc_find(&c->head, c->lead, block, &where, e);
+    if (rc)
+        return rc;
+    if (!fl_buffer_take(&work, d->cache, scratch + where.size))
+        return fl_fail(e, FL_NOMEM, "");
+    uint8_t *stored = work.data + scratch;
+    rc = fl_files_read(d->files, d->file, stored, where.size, d->addresses[c->chunk] + where.at, e);
+    if (rc == FL_OK)
+        rc = fl_blosc_block(&c->head, block, stored, where.size, out, 0, work.data, e);
+    fl_buffer_give(&work, d->cache);
+    return rc;
+}
+
+/* Bytes [from, to) of a block of which not all is wanted: it is kept until all of it has been asked for. */
+static int fl_blosc_block_part(fl_blosc_chunk *c, size_t block, size_t from, size_t to, uint8_t *out, fl_error *e)
+{
+    fl_dataset *d = c->dataset;
+    uint64_t key = (uint64_t)c->chunk * d->chunk_bytes + block * c->head.block_bytes;
+    int mine, rc = FL_OK;
+    fl_entry *entry = fl_cache_get(d->cache, d->id + 1, key, 1, &mine);
+    if (!entry)
+        return fl_fail(e, FL_NOMEM, "");
+    if (mine) {
+        entry->size = fl_blosc_bytes(&c->head, block);
+        entry->data = fl_cache_buffer(d->cache, entry->size, &entry->room);
+        entry->bytes = entry->data ? entry->room : 0;
+        rc = entry->data ? fl_blosc_block_read(c, block, entry->data, e) : fl_fail(e, FL_NOMEM, "");
+        fl_cache_loaded(d->cache, entry, rc == FL_OK);
+    }
+    if (rc == FL_OK)
+        memcpy(out, entry->data + from, to - from);
+    fl_cache_release(d->cache, entry, to - from);
+    return rc;
+}
+
+static int fl_blosc_parts(fl_blosc_chunk *c, size_t from, size_t to, uint8_t *out, fl_error *e)
+{
+    const fl_dataset *d = c->dataset;
+    size_t size = c->head.block_bytes;
+    int rc = FL_OK;
+    if (c->head.flags & FL_BLOSC_AS_IS)
+        return fl_files_read(d->files, d->file, out, to - from, d->addresses[c->chunk] + FL_BLOSC_HEAD + from, e);
+    while (from < to && rc == FL_OK) {
+        size_t block = from / size, start = block * size, bytes = fl_blosc_bytes(&c->head, block);
+        size_t stop = to - start < bytes ? to : start + bytes;
+        if (stop - from == bytes)
+            rc = fl_blosc_block_read(c, block, out, e);
+        else
+            rc = fl_blosc_block_part(c, block, from - start, stop - start, out, e);
+        out += stop - from;
+        from = stop;
+    }
+    return rc;
+}
+
+/* Bytes [from, to) of a chunk of blosc: only the blocks that hold them are read and decoded. */
+static int fl_chunk_part_blosc(fl_dataset *d, int64_t chunk, size_t from, size_t to, uint8_t *out, fl_error *e)
+{
+    int mine, rc = FL_OK;
+    fl_entry *entry = fl_cache_get(d->cache, d->id, (uint64_t)chunk, 1, &mine);
+    if (!entry)
+        return fl_fail(e, FL_NOMEM, "");
+    if (mine) {
+        rc = fl_blosc_lead_load(d, chunk, entry, e);
+        fl_cache_loaded(d->cache, entry, rc == FL_OK);
+    }
+    fl_blosc_chunk c = {.dataset = d, .chunk = chunk, .lead = entry->data};
+    const fl_bshuf *f = &d->pipeline.stages[0].bshuf;
+    if (rc == FL_OK)
+        rc = fl_blosc_open(&c.head, &f->codecs, f->simd, entry->data, d->sizes[chunk], e);
+    if (rc == FL_OK) {
+        rc = fl_blosc_parts(&c, from, to, out, e);
+        fl_blosc_close(&c.head);
+    }
+    fl_cache_release(d->cache, entry, to - from);
+    return rc;
+}
+
+/* ---------------------------------------------------------------- any chunk */
+
 #define FL_STEP 262144 /* bytes of a stored chunk that are read at a time, to be decoded while they are in the L2 cache */
 
 typedef struct {
@@ -252,7 +369,10 @@ static int fl_chunk_bytes_at(fl_dataset *d, int64_t chunk, size_t from, size_t t
             return fl_fail(e, FL_CORRUPT, "stored size is not the chunk's size");
         return fl_files_read(d->files, d->file, out, to - from, address + from, e);
     }
-    if (from == 0 && to == d->chunk_bytes) {
+    int is_whole = from == 0 && to == d->chunk_bytes;
+    if (fl_pipeline_is_blosc(&d->pipeline, mask))
+        return is_whole ? fl_chunk_whole(d, chunk, out, e) : fl_chunk_part_blosc(d, chunk, from, to, out, e);
+    if (is_whole) {
         int by_blocks = fl_pipeline_is_blocks(&d->pipeline, mask), mine, rc = FL_OK;
         fl_entry *there = fl_cache_get(d->cache, d->id, (uint64_t)chunk, 0, &mine);
         if (!there)

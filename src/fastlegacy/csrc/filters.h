@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 
+#include "blosc.h"
 #include "cache.h"
 
 #define FL_MAX_FILTERS 32  /* H5Z_MAX_NFILTERS */
@@ -20,32 +21,19 @@
 #define FL_MOST(expected) (16 * ((expected) + 1024)) /* no filter makes a chunk larger than this */
 
 enum {
-    FL_STAGE_BSHUF, FL_STAGE_LZ4, FL_STAGE_DEFLATE, FL_STAGE_LIBDEFLATE, FL_STAGE_BZIP2, FL_STAGE_ZSTD, FL_STAGE_SHUFFLE,
+    FL_STAGE_BSHUF, FL_STAGE_BLOSC, FL_STAGE_LZ4, FL_STAGE_DEFLATE, FL_STAGE_BZIP2, FL_STAGE_ZSTD, FL_STAGE_SHUFFLE,
     FL_STAGE_FLETCHER32, FL_STAGE_PLUGIN
 };
 
 typedef size_t (*fl_h5z_fn)(unsigned flags, size_t n_cd, const unsigned *cd, size_t n_bytes, size_t *buf_size,
                             void **buf);
-/* zlib's uncompress, and libbz2's BZ2_bzBuffToBuffDecompress */
-typedef int (*fl_uncompress_fn)(uint8_t *dst, unsigned long *dst_size, const uint8_t *src, unsigned long src_size);
-/* libdeflate's libdeflate_alloc_decompressor, libdeflate_zlib_decompress, libdeflate_free_decompressor */
-typedef struct {
-    void *(*make)(void);
-    int (*decode)(void *with, const void *src, size_t src_size, void *dst, size_t dst_size, size_t *n);
-    void (*drop)(void *with);
-} fl_libdeflate;
-typedef int (*fl_bunzip2_fn)(char *dst, unsigned *dst_size, char *src, unsigned src_size, int small, int verbosity);
-
 typedef struct {
     int kind;              /* FL_STAGE_* */
     int id;                /* HDF5 filter number, for messages */
     unsigned cd[FL_MAX_CD];
     size_t n_cd;
     size_t elem;           /* shuffle: bytes of an element */
-    fl_bshuf bshuf;
-    fl_uncompress_fn uncompress;
-    fl_libdeflate libdeflate;
-    fl_bunzip2_fn bunzip2;
+    fl_bshuf bshuf;        /* its codecs and its level are those of every kind */
     fl_h5z_fn plugin;
     pthread_mutex_t *one_at_a_time; /* for plug-ins whose code keeps state between calls; NULL for the others */
 } fl_stage;
@@ -97,8 +85,6 @@ static int fl_stage_fletcher32(const uint8_t *data, size_t *size, fl_error *e)
     return FL_OK;
 }
 
-enum { FL_DECODED = 0, FL_NO_ROOM = 1, FL_DAMAGED = -1 };
-
 /* The filter LZ4 (32004): size when decoded (u64), bytes of a block (u32), and the blocks, each behind its stored size
  * (u32), all big endian; a block that is stored in its own size is stored as it is. */
 static int fl_unpack_lz4(const fl_stage *s, uint8_t *out, size_t room, size_t *n, const uint8_t *in, size_t size)
@@ -106,7 +92,7 @@ static int fl_unpack_lz4(const fl_stage *s, uint8_t *out, size_t room, size_t *n
     if (size < 12)
         return FL_DAMAGED;
     uint64_t total = fl_be64(in);
-    size_t block = fl_be32(in + 8), at = 12, last_row;
+    size_t block = fl_be32(in + 8), at = 12;
     if (total > room)
         return FL_NO_ROOM;
     for (size_t done = 0; done < total; done += block) {
@@ -118,7 +104,7 @@ static int fl_unpack_lz4(const fl_stage *s, uint8_t *out, size_t room, size_t *n
         at += 4;
         if (stored == block)
             memcpy(out + done, in + at, block);
-        else if (!fl_lz4(in + at, stored, out + done, block, room - done - block, FL_LZ4_NO_ROWS, &last_row, s->bshuf.simd))
+        else if (!fl_lz4(in + at, stored, out + done, block, room - done - block, s->bshuf.simd))
             return FL_DAMAGED;
         at += stored;
     }
@@ -147,59 +133,58 @@ static int fl_unpack_bshuf(const fl_stage *s, uint8_t *out, size_t room, size_t 
     return rc == FL_OK ? FL_DECODED : FL_DAMAGED;
 }
 
-static int fl_unpack_libdeflate(const fl_stage *s, uint8_t *out, size_t room, size_t *n, const void *in, size_t size)
+static int fl_unpack_blosc(const fl_stage *s, uint8_t *out, size_t room, size_t *n, const uint8_t *in, size_t size,
+                           fl_error *e)
 {
-    void *with = s->libdeflate.make();
-    if (!with)
+    fl_blosc b;
+    if (fl_blosc_open(&b, &s->bshuf.codecs, s->bshuf.simd, in, size, e))
         return FL_DAMAGED;
-    int rc = s->libdeflate.decode(with, in, size, out, room, n);
-    s->libdeflate.drop(with);
-    return rc == 0 ? FL_DECODED : rc == 3 ? FL_NO_ROOM : FL_DAMAGED; /* 3: LIBDEFLATE_INSUFFICIENT_SPACE */
+    if (b.total > room)
+        return FL_NO_ROOM;
+    *n = b.total;
+    int rc = fl_blosc_read(&b, in, out, e);
+    fl_blosc_close(&b);
+    return rc == FL_OK ? FL_DECODED : FL_DAMAGED;
+}
+
+static int fl_unpack_shuffle(const fl_stage *s, uint8_t *out, size_t room, size_t *n, const uint8_t *in, size_t size)
+{
+    size_t whole = s->elem > 1 ? size / s->elem : 0;
+    if (size > room)
+        return FL_NO_ROOM;
+    if (whole > 1)
+        fl_unshuffle(in, whole, s->elem, out, s->bshuf.simd);
+    else
+        whole = 0;
+    memcpy(out + whole * s->elem, in + whole * s->elem, size - whole * s->elem);
+    *n = size;
+    return FL_DECODED;
 }
 
 /* Decode into `room` bytes (OUT, and how many there were). */
 static int fl_unpack(const fl_stage *s, uint8_t *out, size_t room, size_t *n, const void *in, size_t size, fl_error *e)
 {
+    const fl_codecs *c = &s->bshuf.codecs;
+    fl_at_hand hand = {NULL, NULL};
     int rc;
-    if (s->kind == FL_STAGE_DEFLATE) {
-        unsigned long got = (unsigned long)room;
-        rc = s->uncompress(out, &got, in, (unsigned long)size);
-        *n = got;
-        return rc == 0 ? FL_DECODED : rc == -5 ? FL_NO_ROOM : FL_DAMAGED; /* Z_BUF_ERROR: or the input ends early */
-    }
-    if (s->kind == FL_STAGE_BZIP2) {
-        unsigned got = (unsigned)room;
-        if (room > UINT32_MAX || size > UINT32_MAX)
-            return FL_DAMAGED;
-        rc = s->bunzip2((char *)out, &got, (char *)(uintptr_t)in, (unsigned)size, 0, 0);
-        *n = got;
-        return rc == 0 ? FL_DECODED : rc == -8 ? FL_NO_ROOM : FL_DAMAGED; /* BZ_OUTBUFF_FULL */
-    }
     switch (s->kind) {
-    case FL_STAGE_LIBDEFLATE: return fl_unpack_libdeflate(s, out, room, n, in, size);
-    case FL_STAGE_LZ4: return fl_unpack_lz4(s, out, room, n, in, size);
     case FL_STAGE_BSHUF: return fl_unpack_bshuf(s, out, room, n, in, size, e);
-    case FL_STAGE_SHUFFLE:
-        if (size > room)
-            return FL_NO_ROOM;
-        *n = size;
-        size_t whole = s->elem > 1 ? size / s->elem : 0;
-        if (whole > 1)
-            fl_unshuffle(in, whole, s->elem, out, s->bshuf.simd);
-        else
-            whole = 0;
-        memcpy(out + whole * s->elem, (const uint8_t *)in + whole * s->elem, size - whole * s->elem);
-        return FL_DECODED;
-    default:
-        *n = s->bshuf.zstd(out, room, in, size);
-        return *n <= room ? FL_DECODED : FL_NO_ROOM; /* any error: which one, zstd does not say in its number alone */
+    case FL_STAGE_BLOSC: return fl_unpack_blosc(s, out, room, n, in, size, e);
+    case FL_STAGE_LZ4: return fl_unpack_lz4(s, out, room, n, in, size);
+    case FL_STAGE_SHUFFLE: return fl_unpack_shuffle(s, out, room, n, in, size);
+    case FL_STAGE_BZIP2: return fl_bunzip2(c, out, room, n, in, size);
+    case FL_STAGE_DEFLATE: rc = fl_inflate(c, &hand, out, room, n, in, size); break;
+    default: rc = fl_unzstd(c, &hand, out, room, n, in, size);
     }
+    fl_at_hand_drop(c, &hand);
+    return rc;
 }
 
 static const char *fl_stage_name(const fl_stage *s)
 {
     switch (s->kind) {
     case FL_STAGE_BSHUF: return "bitshuffle";
+    case FL_STAGE_BLOSC: return "blosc";
     case FL_STAGE_LZ4: return "LZ4";
     case FL_STAGE_BZIP2: return "bzip2";
     case FL_STAGE_ZSTD: return "zstd";
@@ -326,6 +311,12 @@ static int fl_pipeline_undo(const fl_pipeline *p, uint32_t mask, fl_cache *c, fl
 static inline int fl_pipeline_is_blocks(const fl_pipeline *p, uint32_t mask)
 {
     return p->n == 1 && p->stages[0].kind == FL_STAGE_BSHUF && !(mask & 1);
+}
+
+/* 1 if the same is so because of blosc. */
+static inline int fl_pipeline_is_blosc(const fl_pipeline *p, uint32_t mask)
+{
+    return p->n == 1 && p->stages[0].kind == FL_STAGE_BLOSC && !(mask & 1);
 }
 
 /* 1 if the chunk is stored as it is. */

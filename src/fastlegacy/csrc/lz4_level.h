@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The body of the LZ4 decoder of lz4.h, compiled once for each SIMD level: included with FL_LZ4_NAME (of the function),
+ * The body of the LZ4 decoders of lz4.h, compiled for each SIMD level: included with FL_LZ4_NAME (of the function),
  * FL_LZ4_TARGET (its attribute) and FL_LZ4_SHUFFLE (1: bytes can be shuffled in a register). No guard: on purpose.
  */
 
@@ -48,7 +48,23 @@ FL_LZ4_TARGET static inline void FL_LZ4_OF(FL_LZ4_NAME, repeat)(uint8_t *out, si
         memcpy(out + i, from + i, 16);
 }
 
-/* The same, and not a byte more. */
+/* A match whose length is in its token: 18 bytes at most. Writes up to 63 bytes more. */
+FL_LZ4_TARGET static inline void FL_LZ4_OF(FL_LZ4_NAME, short_match)(uint8_t *op, size_t offset, size_t length)
+{
+#if FL_LZ4_SHUFFLE
+    /* most often what repeats is shorter than a register; no branch on how it overlaps */
+    __m256i v = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(op - offset)));
+    v = _mm256_shuffle_epi8(v, _mm256_load_si256((const __m256i *)fl_lz4_turns[offset < 16 ? offset : 16]));
+    const uint8_t *behind = op - offset + 16;
+    _mm256_storeu_si256((__m256i *)op, v);
+    if (length > 16 && offset >= 16)
+        memcpy(op + 16, behind, 16);
+#else
+    FL_LZ4_OF(FL_LZ4_NAME, repeat)(op, offset, length);
+#endif
+}
+
+/* The same as repeat, and not a byte more. */
 FL_LZ4_TARGET static inline void FL_LZ4_OF(FL_LZ4_NAME, repeat_exactly)(uint8_t *out, size_t offset, size_t length)
 {
     size_t most = length < FL_LZ4_SLACK ? 0 : length - FL_LZ4_SLACK;
@@ -59,8 +75,9 @@ FL_LZ4_TARGET static inline void FL_LZ4_OF(FL_LZ4_NAME, repeat_exactly)(uint8_t 
         out[i] = from[i];
 }
 
-FL_LZ4_TARGET static int FL_LZ4_NAME(const uint8_t *src, size_t size, uint8_t *dst, size_t room, size_t slack,
-                                     size_t width, size_t *last_row)
+/* `slack` and `width` are constants wherever this is inlined, or one of them. */
+FL_LZ4_TARGET static inline __attribute__((always_inline)) int FL_LZ4_OF(FL_LZ4_NAME, of)(
+    const uint8_t *src, size_t size, uint8_t *dst, size_t room, size_t slack, size_t width, size_t *last_row)
 {
     const ptrdiff_t tight = slack < FL_LZ4_SLACK ? FL_LZ4_SLACK : 0; /* so near to the end of the room it gets slow */
     const uint8_t *ip = src, *iend = src + size;
@@ -69,6 +86,17 @@ FL_LZ4_TARGET static int FL_LZ4_NAME(const uint8_t *src, size_t size, uint8_t *d
     while (iend - ip >= FL_LZ4_AHEAD && oend - op >= tight) {
         const uint8_t *sequence = ip;
         unsigned token = *ip++;
+        if (width == FL_LZ4_NO_ROWS && token < 15) {
+            /* In bytes that are no planes of bits, match stands behind match: where the next token is does not depend
+             * on this one, and the processor goes ahead. */
+            size_t offset = (size_t)ip[0] | (size_t)ip[1] << 8, length = token + 4;
+            ip += 2;
+            if (offset == 0 || offset > (size_t)(op - dst) || oend - op < (ptrdiff_t)length)
+                return 0;
+            FL_LZ4_OF(FL_LZ4_NAME, short_match)(op, offset, length);
+            op += length;
+            continue;
+        }
         size_t literals = token >> 4;
         if (literals < 15) {
             memcpy(op, ip, 32);
@@ -92,17 +120,7 @@ FL_LZ4_TARGET static int FL_LZ4_NAME(const uint8_t *src, size_t size, uint8_t *d
             length += 4;
             if (oend - op < (ptrdiff_t)length) /* the literals may have gone beyond the end, too */
                 return 0;
-#if FL_LZ4_SHUFFLE
-            /* most often what repeats is shorter than a register; no branch on how it overlaps */
-            __m256i v = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(op - offset)));
-            v = _mm256_shuffle_epi8(v, _mm256_load_si256((const __m256i *)fl_lz4_turns[offset < 16 ? offset : 16]));
-            const uint8_t *behind = op - offset + 16;
-            _mm256_storeu_si256((__m256i *)op, v);
-            if (length > 16 && offset >= 16)
-                memcpy(op + 16, behind, 16);
-#else
-            FL_LZ4_OF(FL_LZ4_NAME, repeat)(op, offset, length);
-#endif
+            FL_LZ4_OF(FL_LZ4_NAME, short_match)(op, offset, length);
             op += length;
             continue;
         }
@@ -158,6 +176,20 @@ FL_LZ4_TARGET static int FL_LZ4_NAME(const uint8_t *src, size_t size, uint8_t *d
             FL_LZ4_OF(FL_LZ4_NAME, repeat)(op, offset, length);
         op += length;
     }
+}
+
+/* Rows of bit planes; with slack. */
+FL_LZ4_TARGET static __attribute__((noinline)) int FL_LZ4_OF(FL_LZ4_NAME, planes)(
+    const uint8_t *src, size_t size, uint8_t *dst, size_t room, size_t width, size_t *last_row)
+{
+    return FL_LZ4_OF(FL_LZ4_NAME, of)(src, size, dst, room, FL_LZ4_SLACK, width, last_row);
+}
+
+FL_LZ4_TARGET static __attribute__((noinline)) int FL_LZ4_OF(FL_LZ4_NAME, bytes)(
+    const uint8_t *src, size_t size, uint8_t *dst, size_t room, size_t slack)
+{
+    size_t last_row = 0;
+    return FL_LZ4_OF(FL_LZ4_NAME, of)(src, size, dst, room, slack, FL_LZ4_NO_ROWS, &last_row);
 }
 
 #undef FL_LZ4_OF

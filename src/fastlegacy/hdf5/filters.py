@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Filter pipelines: which filters a dataset has, and who undoes each.
 
-bitshuffle (plain, LZ4, zstd), LZ4, shuffle and fletcher32 have kernels in ``_codec``. zstd itself is a plain C function
-of hdf5plugin's libraries, deflate and bzip2 are those of the system's: the filter functions that hdf5plugin wraps
-around zstd and bzip2 do not come back from a chunk that is cut short. Where the package ``deflate`` or the system has
-libdeflate, deflate is undone by that, in a third of zlib's time. The other filters of hdf5plugin are undone by the
+bitshuffle (plain, LZ4, zstd), blosc, LZ4, shuffle and fletcher32 have kernels in ``_codec``. zstd itself is plain C
+functions of hdf5plugin's libraries, deflate and bzip2 are those of the system's: the filter functions that hdf5plugin
+wraps around zstd and bzip2 do not come back from a chunk that is cut short. Where the package ``deflate`` or the system
+has libdeflate, deflate is undone by that, in a third of zlib's time. The other filters of hdf5plugin are undone by the
 filter function that their library hands out (``H5PLget_plugin_info``, HDF5's plug-in interface). What is left goes
 through h5py.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -27,14 +27,14 @@ from fastlegacy.errors import FilterError
 
 __all__ = ["Filter", "Plan", "make_plan", "read_filters"]
 
-BITSHUFFLE, ZSTD = 32008, 32015
-_CODECS: dict[int, Literal["deflate", "bzip2", "zstd"]] = {1: "deflate", 307: "bzip2", ZSTD: "zstd"}
+BLOSC, BITSHUFFLE, ZSTD = 32001, 32008, 32015
+_CODECS: dict[int, Literal["deflate", "bzip2"]] = {1: "deflate", 307: "bzip2"}
 _LIBRARIES = {
     1: ("libz.so.1", "libz.1.dylib", "zlib1.dll"),
     307: ("libbz2.so.1.0", "libbz2.so.1", "libbz2.1.0.dylib", "libbz2.dll"),
 }
 _BUILT_IN = {1: "deflate", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset"}
-_REENTRANT = frozenset({307, 32001, 32004, 32008, 32015, 32026})
+_REENTRANT = frozenset({307, BLOSC, 32004, BITSHUFFLE, ZSTD, 32026})
 """bzip2, blosc, lz4, bitshuffle, zstd, blosc2: their decoders keep nothing between calls, or lock by themselves."""
 
 
@@ -113,13 +113,16 @@ def _add(pipeline: _codec.Pipeline, f: Filter, itemsize: int) -> str:
             pipeline.add_shuffle(f.values[0] if f.values else itemsize)
         case 3:
             pipeline.add_fletcher32()
+        case 32001 if zstd() and (libdeflate() or codec_function(1)):
+            pipeline.add_blosc(libdeflate(), codec_function(1), zstd())
+        case 32015 if zstd():
+            pipeline.add_zstd(*zstd())
         case 32004:
             pipeline.add_lz4()
-        case 32008 if _compression(f) in (0, 2) or (_compression(f) == 3 and codec_function(ZSTD)):
+        case 32008 if _compression(f) in (0, 2) or (_compression(f) == 3 and zstd()):
             size, block = (*f.values[2:4], 0, 0)[:2]
             compression = _compression(f)
-            decoder = codec_function(ZSTD) if compression == 3 else 0
-            pipeline.add_bitshuffle(size or itemsize, block, compression, decoder)
+            pipeline.add_bitshuffle(size or itemsize, block, compression, zstd() if compression == 3 else ())
         case number if plugin_function(number):
             mutex = None if number in _REENTRANT else _mutex(number)
             pipeline.add_plugin(number, plugin_function(number), f.values, mutex)
@@ -139,16 +142,9 @@ def _compression(f: Filter) -> int:
 
 @cache
 def codec_function(number: int) -> int:
-    """Address of the function that decodes a whole chunk of deflate, bzip2 or zstd, 0 where no library has it."""
-    symbol = {1: "uncompress", 307: "BZ2_bzBuffToBuffDecompress", ZSTD: "ZSTD_decompress"}[number]
-    for name in _libraries(number):
-        try:
-            address = _address(ctypes.CDLL(name), symbol)
-        except OSError:
-            continue
-        if address:
-            return address
-    return 0
+    """Address of the function that decodes a whole chunk of deflate or bzip2, 0 where no library has it."""
+    symbol = {1: "uncompress", 307: "BZ2_bzBuffToBuffDecompress"}[number]
+    return next(iter(_functions(_libraries(number), (symbol,))), 0)
 
 
 @cache
@@ -158,23 +154,39 @@ def libdeflate() -> tuple[int, int, int] | tuple[()]:
     spec = find_spec("deflate")
     folders = spec.submodule_search_locations or () if spec else ()
     packaged = [str(path) for folder in folders for path in sorted(Path(folder).glob("_deflate*"))]
-    for name in (*packaged, "libdeflate.so.0", "libdeflate.0.dylib"):
+    return _three((*packaged, "libdeflate.so.0", "libdeflate.0.dylib"), symbols)
+
+
+@cache
+def zstd() -> tuple[int, int, int] | tuple[()]:
+    """Addresses of zstd's functions that make, use and drop a decoder; empty where hdf5plugin has them not."""
+    names = [_plugin_paths()[plugin] for plugin in (BITSHUFFLE, ZSTD) if plugin in _plugin_paths()]
+    return _three(names, ("ZSTD_createDCtx", "ZSTD_decompressDCtx", "ZSTD_freeDCtx"))
+
+
+def _three(libraries: Iterable[str], symbols: tuple[str, str, str]) -> tuple[int, int, int] | tuple[()]:
+    found = _functions(libraries, symbols)
+    return (found[0], found[1], found[2]) if found else ()
+
+
+def _functions(libraries: Iterable[str], symbols: Sequence[str]) -> tuple[int, ...]:
+    """Addresses of functions in the first library that is there and has them all; empty where none has."""
+    for name in libraries:
         try:
             library = ctypes.CDLL(name)
         except OSError:
             continue
-        make, decode, drop = (_address(library, symbol) for symbol in symbols)
-        if make and decode and drop:
-            return make, decode, drop
+        found = tuple(_address(library, symbol) for symbol in symbols)
+        if all(found):
+            return found
     return ()
 
 
 def _libraries(number: int) -> Iterator[str]:
-    """Libraries that may have a codec: the system's, then those of hdf5plugin, which is imported only then."""
-    yield from _LIBRARIES.get(number, ())
-    for plugin in (BITSHUFFLE, number) if number == ZSTD else (number,):
-        if plugin in _plugin_paths():
-            yield _plugin_paths()[plugin]
+    """Libraries that may have a codec: the system's, then that of hdf5plugin, which is imported only then."""
+    yield from _LIBRARIES[number]
+    if number in _plugin_paths():
+        yield _plugin_paths()[number]
 
 
 @cache
