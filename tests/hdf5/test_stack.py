@@ -139,7 +139,8 @@ def test_eight_threads(tmp_path, filters, cache_bytes):
             thread.start()
         for thread in threads:
             thread.join()
-        assert context.cache.used_bytes <= cache_bytes
+        # what was decoded last is kept even if it is larger
+        assert context.cache.used_bytes <= max(cache_bytes, bool(cache_bytes) * 2 * frames[0].nbytes * 9 // 8)
     assert wrong == []
 
 

@@ -6,12 +6,20 @@
  * A chunk that several threads want is loaded by one of them while the others wait.
  *
  * Buffers of chunks that went are kept for the next ones, a few: fresh memory costs a page fault for each 4 KiB.
+ *
+ * Who is going to need memory says how much before (fl_plan_begin), and waits until there is as much below the bound: what
+ * is kept goes first. When nobody else is at work he need not wait, whatever he needs: so a chunk that is larger than
+ * the bound can be read, too. But what somebody has used a moment ago, shorter than it took to load it, is not pushed out
+ * at once: of many readers for whom there is not enough room, some come to the end of their chunk, and then others;
+ * otherwise each request would load a chunk anew. A thread that has a plan never waits for another one, whatever it does: so those that work
+ * come to an end. A thread that loads an entry always has a plan.
  */
 #ifndef FL_CACHE_H
 #define FL_CACHE_H
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "bitshuffle.h"
 #include "status.h"
@@ -19,6 +27,8 @@
 #define FL_CACHE_SLOTS 4096
 #define FL_SPARE 8 /* buffers that are kept */
 #define FL_SPARE_BYTES 65536 /* smaller ones are not worth it */
+#define FL_MOST_HOT_NS 300000000
+#define FL_PATIENCE_NS 2000000000
 
 enum { FL_LOADING, FL_READY, FL_FAILED };
 
@@ -29,6 +39,7 @@ typedef struct fl_entry {
     uint8_t *data;
     size_t room;           /* bytes that are allocated at data */
     size_t bytes;          /* what it costs: data and block places */
+    uint64_t made_ns, used_ns, cost_ns; /* when, and how long it took to load it */
     uint64_t size, served; /* it may go when so many bytes were asked for; so many were */
     fl_blocks blocks;      /* used where the chunk is kept as stored */
     struct fl_entry *next;            /* in its slot */
@@ -47,8 +58,12 @@ typedef struct {
     fl_entry *slots[FL_CACHE_SLOTS];
     fl_entry *newest, *oldest;
     size_t bytes, max_bytes;
+    size_t planned;    /* bytes that those at work have said they need */
+    int working, waiting, in_use;
     uint64_t hits, misses;
 } fl_cache;
+
+static _Thread_local int fl_plans_here; /* of this thread; those within the first one count for nothing */
 
 static void fl_cache_init(fl_cache *c, size_t max_bytes)
 {
@@ -137,7 +152,8 @@ static void fl_cache_drop(fl_cache *c, fl_entry *e)
     free(e);
 }
 
-static void fl_cache_shrink(fl_cache *c, size_t max_bytes)
+/* Let go of what nobody uses, but for one entry (or NULL), until no more than so much is left. The lock is held. */
+static void fl_cache_shrink(fl_cache *c, size_t max_bytes, const fl_entry *but)
 {
     for (int i = 0; i < FL_SPARE && c->bytes > max_bytes; i++) {
         c->bytes -= c->spare[i].room;
@@ -147,17 +163,108 @@ static void fl_cache_shrink(fl_cache *c, size_t max_bytes)
     fl_entry *e = c->oldest;
     while (e && c->bytes > max_bytes) {
         fl_entry *newer = e->newer;
-        if (e->users == 0 && e->state == FL_READY)
+        if (e->users == 0 && e->state == FL_READY && e != but)
             fl_cache_drop(c, e);
         e = newer;
     }
+}
+
+/* Keep the bound. What was decoded last stays even if it is larger: else each part that is read of it would decode all
+ * of it anew. The lock is held. */
+static void fl_cache_tidy(fl_cache *c)
+{
+    const fl_entry *last = c->newest;
+    size_t left = c->max_bytes > c->planned ? c->max_bytes - c->planned : 0;
+    int is_dear = last && last->size == UINT64_MAX && c->max_bytes >= FL_SPARE_BYTES;
+    fl_cache_shrink(c, left, is_dear ? last : NULL);
+}
+
+static uint64_t fl_clock_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* 1 if somebody still reads what would have to go for so much to be left. The lock is held. */
+static int fl_cache_is_hot(const fl_cache *c, size_t left, uint64_t now)
+{
+    size_t bytes = c->bytes;
+    for (int i = 0; i < FL_SPARE; i++)
+        bytes -= c->spare[i].room;
+    for (const fl_entry *e = c->oldest; e && bytes > left; e = e->newer) {
+        uint64_t hold = e->cost_ns < FL_MOST_HOT_NS ? e->cost_ns : FL_MOST_HOT_NS;
+        if (e->state == FL_READY && now < e->used_ns + hold)
+            return 1;
+        bytes -= e->bytes;
+    }
+    return 0;
+}
+
+/* 1 if somebody who needs so much, and waits since then, may begin; there is room for him then. The lock is held. */
+static int fl_plan_fits(fl_cache *c, size_t need, uint64_t since)
+{
+    if (fl_plans_here)
+        return 1;
+    size_t planned = c->planned + need, left = planned > c->max_bytes ? 0 : c->max_bytes - planned;
+    uint64_t now = fl_clock_ns();
+    if (c->working && planned > c->max_bytes)
+        return 0;
+    if (c->bytes > left && now < since + FL_PATIENCE_NS && fl_cache_is_hot(c, left, now))
+        return 0;
+    fl_cache_shrink(c, left, NULL);
+    return c->bytes <= left || (!c->working && !c->in_use);
+}
+
+static void fl_plan_enter(fl_cache *c, size_t need)
+{
+    if (fl_plans_here++ == 0) {
+        c->planned += need;
+        c->working++;
+    }
+}
+
+static void fl_plan_wait(fl_cache *c)
+{
+    struct timespec soon;
+    clock_gettime(CLOCK_REALTIME, &soon); /* what is hot becomes cold by itself */
+    soon.tv_nsec += 4000000;
+    soon.tv_sec += soon.tv_nsec / 1000000000;
+    soon.tv_nsec %= 1000000000;
+    c->waiting++;
+    pthread_cond_timedwait(&c->loaded, &c->lock, &soon);
+    c->waiting--;
+}
+
+/* Wait until there is room for so many bytes. They count until fl_plan_end with the same number. */
+static void fl_plan_begin(fl_cache *c, size_t need)
+{
+    uint64_t since = fl_clock_ns();
+    pthread_mutex_lock(&c->lock);
+    while (!fl_plan_fits(c, need, since))
+        fl_plan_wait(c);
+    fl_plan_enter(c, need);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void fl_plan_end(fl_cache *c, size_t need)
+{
+    pthread_mutex_lock(&c->lock);
+    if (--fl_plans_here == 0) {
+        c->planned -= need;
+        c->working--;
+        fl_cache_tidy(c);
+        pthread_cond_broadcast(&c->loaded);
+    }
+    pthread_mutex_unlock(&c->lock);
 }
 
 static void fl_cache_set_max(fl_cache *c, size_t max_bytes)
 {
     pthread_mutex_lock(&c->lock);
     c->max_bytes = max_bytes;
-    fl_cache_shrink(c, max_bytes);
+    fl_cache_shrink(c, max_bytes, NULL);
+    pthread_cond_broadcast(&c->loaded);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -185,9 +292,11 @@ static void fl_cache_free(fl_cache *c)
 }
 
 /* The entry of a chunk, held for the caller until fl_cache_release. `*mine` is set to 1 where the caller has to load
- * it and then call fl_cache_loaded. Without `make`, NULL where the chunk is not there; NULL also without memory. */
-static fl_entry *fl_cache_get(fl_cache *c, uint64_t owner, uint64_t chunk, int make, int *mine)
+ * it, for which it needs `need` bytes, and then call fl_cache_loaded. `need` 0: NULL where the chunk is not there; NULL
+ * also without memory. */
+static fl_entry *fl_cache_get(fl_cache *c, uint64_t owner, uint64_t chunk, size_t need, int *mine)
 {
+    uint64_t since = fl_clock_ns();
     *mine = 0;
     pthread_mutex_lock(&c->lock);
     for (;;) {
@@ -195,12 +304,19 @@ static fl_entry *fl_cache_get(fl_cache *c, uint64_t owner, uint64_t chunk, int m
         while (e && (e->owner != owner || e->chunk != chunk))
             e = e->next;
         if (!e) {
-            if (make && (e = calloc(1, sizeof *e))) {
+            if (need && !fl_plan_fits(c, need, since)) {
+                fl_plan_wait(c);
+                continue;
+            }
+            if (need && (e = calloc(1, sizeof *e))) {
+                fl_plan_enter(c, need);
                 fl_entry **slot = fl_cache_slot(c, owner, chunk);
                 e->owner = owner;
                 e->chunk = chunk;
                 e->state = FL_LOADING;
                 e->users = 1;
+                e->made_ns = fl_clock_ns();
+                c->in_use++;
                 e->next = *slot;
                 *slot = e;
                 fl_cache_link_newest(c, e);
@@ -212,13 +328,15 @@ static fl_entry *fl_cache_get(fl_cache *c, uint64_t owner, uint64_t chunk, int m
         }
         if (e->state == FL_READY) {
             e->users++;
+            e->used_ns = fl_clock_ns();
+            c->in_use++;
             c->hits++;
             fl_cache_unlink_use(c, e);
             fl_cache_link_newest(c, e);
             pthread_mutex_unlock(&c->lock);
             return e;
         }
-        if (!make && e->state == FL_LOADING) {
+        if (!need && e->state == FL_LOADING) {
             pthread_mutex_unlock(&c->lock);
             return NULL;
         }
@@ -230,7 +348,8 @@ static fl_entry *fl_cache_get(fl_cache *c, uint64_t owner, uint64_t chunk, int m
 static void fl_cache_release(fl_cache *c, fl_entry *e, size_t served)
 {
     pthread_mutex_lock(&c->lock);
-    e->users--;
+    int left = --e->users;
+    c->in_use--;
     e->served += served;
     if (e->state == FL_FAILED && e->users == 0) {
         fl_cache_drop(c, e);
@@ -238,21 +357,24 @@ static void fl_cache_release(fl_cache *c, fl_entry *e, size_t served)
     } else if (e->state == FL_READY && e->users == 0 && e->served >= e->size) {
         fl_cache_drop(c, e);
     } else {
-        fl_cache_shrink(c, c->max_bytes);
+        fl_cache_tidy(c);
     }
+    if (c->waiting && left == 0)
+        pthread_cond_broadcast(&c->loaded);
     pthread_mutex_unlock(&c->lock);
 }
 
 /* The caller of fl_cache_get has filled data and blocks (ok), or could not. It still holds the entry. */
-static void fl_cache_loaded(fl_cache *c, fl_entry *e, int ok)
+static void fl_cache_loaded(fl_cache *c, fl_entry *e, size_t need, int ok)
 {
     pthread_mutex_lock(&c->lock);
     e->state = ok ? FL_READY : FL_FAILED;
+    e->used_ns = fl_clock_ns();
+    e->cost_ns = e->used_ns - e->made_ns;
     c->bytes += e->bytes;
-    if (ok)
-        fl_cache_shrink(c, c->max_bytes);
     pthread_cond_broadcast(&c->loaded);
     pthread_mutex_unlock(&c->lock);
+    fl_plan_end(c, need);
 }
 
 #endif

@@ -257,12 +257,14 @@ static int fl_coded_read(const fl_coder *c, int64_t frame, int64_t size, int64_t
     fl_cache *cache = c->form.view->cache;
     int64_t rows = fl_beginning_rows(c, to);
     int mine, rc = FL_OK, is_short = rows <= c->form.ny / FL_SHORT_PART && !c->form.view->transpose;
-    fl_entry *entry = fl_cache_get(cache, c->form.id + 1, (uint64_t)frame, !is_short, &mine);
+    size_t pixels = (size_t)(c->form.ny * c->form.nx) * sizeof(int32_t) * (c->form.view->transpose ? 3 : 1);
+    size_t need = is_short ? 0 : pixels + (size_t)size + fl_stack_need(c->form.view->stack);
+    fl_entry *entry = fl_cache_get(cache, c->form.id + 1, (uint64_t)frame, need, &mine);
     if (!entry)
         return is_short ? fl_coded_beginning(c, frame, rows, size, from, to, out, e) : fl_fail(e, FL_NOMEM, "");
     if (mine) {
         rc = fl_coded_load(c, frame, size, entry, e);
-        fl_cache_loaded(cache, entry, rc == FL_OK);
+        fl_cache_loaded(cache, entry, need, rc == FL_OK);
     }
     if (rc == FL_OK && (uint64_t)size != entry->size)
         rc = fl_frame_fail(c->form.view, frame, FL_RESIZED, "", e);

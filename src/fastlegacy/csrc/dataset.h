@@ -72,6 +72,26 @@ static int fl_chunk_read_raw(const fl_dataset *d, int64_t chunk, uint8_t *out, f
     return fl_files_read(d->files, d->file, out, d->sizes[chunk], d->addresses[chunk], e);
 }
 
+/* So much memory does it take at most to decode a chunk to the caller's memory. What a plugin, or HDF5, takes counts. */
+static size_t fl_chunk_need(const fl_dataset *d, int64_t chunk)
+{
+    if (d->kind == FL_BY_PYTHON)
+        return 4 * d->chunk_bytes;
+    if (d->kind != FL_CHUNKED)
+        return 1;
+    size_t stored = d->sizes[chunk] + d->sizes[chunk] / 8 + 1, between = 0;
+    for (int i = 0; i < d->pipeline.n; i++)
+        if (d->pipeline.stages[i].kind == FL_STAGE_PLUGIN || i)
+            between = d->chunk_bytes;
+    return stored + between;
+}
+
+/* The same of any chunk of a dataset of which the chunk map need not be there. */
+static size_t fl_dataset_need(const fl_dataset *d)
+{
+    return d->kind == FL_BY_PYTHON ? 4 * d->chunk_bytes : d->kind == FL_CHUNKED ? 2 * d->chunk_bytes : 1;
+}
+
 /* A whole chunk, decoded to the caller's memory. */
 static int fl_chunk_whole(const fl_dataset *d, int64_t chunk, uint8_t *out, fl_error *e)
 {
@@ -151,12 +171,13 @@ static int fl_chunk_cached(fl_dataset *d, int64_t chunk, size_t from, size_t to,
 {
     int by_blocks = d->kind == FL_CHUNKED && fl_pipeline_is_blocks(&d->pipeline, d->masks[chunk]);
     int mine, rc = FL_OK;
-    fl_entry *entry = fl_cache_get(d->cache, d->id, (uint64_t)chunk, 1, &mine);
+    size_t need = fl_chunk_need(d, chunk) + (by_blocks ? d->chunk_bytes / 512 : d->chunk_bytes);
+    fl_entry *entry = fl_cache_get(d->cache, d->id, (uint64_t)chunk, need, &mine);
     if (!entry)
         return fl_fail(e, FL_NOMEM, "");
     if (mine) {
         rc = fl_chunk_load(d, chunk, by_blocks, entry, e);
-        fl_cache_loaded(d->cache, entry, rc == FL_OK);
+        fl_cache_loaded(d->cache, entry, need, rc == FL_OK);
     }
     if (rc == FL_OK && by_blocks)
         rc = fl_blocks_read(&entry->blocks, &d->pipeline.stages[0].bshuf, from, to, out, e);
@@ -236,8 +257,13 @@ static int fl_chunk_bytes_at(fl_dataset *d, int64_t chunk, size_t from, size_t t
     if (from == 0 && to == d->chunk_bytes) {
         int by_blocks = fl_pipeline_is_blocks(&d->pipeline, mask), mine, rc = FL_OK;
         fl_entry *there = fl_cache_get(d->cache, d->id, (uint64_t)chunk, 0, &mine);
-        if (!there)
-            return by_blocks ? fl_chunk_whole_blocks(d, chunk, out, e) : fl_chunk_whole(d, chunk, out, e);
+        if (!there) {
+            size_t need = fl_chunk_need(d, chunk);
+            fl_plan_begin(d->cache, need);
+            rc = by_blocks ? fl_chunk_whole_blocks(d, chunk, out, e) : fl_chunk_whole(d, chunk, out, e);
+            fl_plan_end(d->cache, need);
+            return rc;
+        }
         if (by_blocks)
             rc = fl_blocks_read(&there->blocks, &d->pipeline.stages[0].bshuf, from, to, out, e);
         else

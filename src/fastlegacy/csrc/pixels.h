@@ -201,8 +201,9 @@ static fl_entry *fl_image_entry(const fl_form *f, int64_t frame, fl_error *e)
 {
     const fl_view *v = f->view;
     size_t size = (size_t)(v->ny * v->nx) * fl_form_size(f);
+    size_t need = size + (size_t)(v->by * v->bx) * fl_form_size(f) + fl_stack_need(v->stack);
     int mine, rc = FL_OK;
-    fl_entry *entry = fl_cache_get(v->cache, f->id, (uint64_t)frame, 1, &mine);
+    fl_entry *entry = fl_cache_get(v->cache, f->id, (uint64_t)frame, need, &mine);
     if (!entry) {
         fl_fail(e, FL_NOMEM, "");
         return NULL;
@@ -213,7 +214,7 @@ static fl_entry *fl_image_entry(const fl_form *f, int64_t frame, fl_error *e)
     entry->data = fl_cache_buffer(v->cache, size, &entry->room);
     entry->bytes = entry->data ? entry->room : 0;
     rc = entry->data ? fl_image_turned(f, frame, entry->data, e) : fl_fail(e, FL_NOMEM, "");
-    fl_cache_loaded(v->cache, entry, rc == FL_OK);
+    fl_cache_loaded(v->cache, entry, need, rc == FL_OK);
     if (rc == FL_OK)
         return entry;
     fl_cache_release(v->cache, entry, 0);
