@@ -6,8 +6,8 @@
 Design, in three storeys:
 
 a) ``csrc/*.h``: plain C on raw buffers, one theme a file, each building on those before it:
-   status, lz4, bitshuffle, cache, filters, files, dataset, chunk_index, stack, sparse, convert, pixels, coded, splice, fuse_ops.
-   Errors by code.
+   status, lz4, bitshuffle, cache, filters, files, dataset, chunk_index, stack, sparse, convert, pixels, coded,
+   splice, fuse_ops. Errors by code.
 b) ``_codec``, this module, ``_view``, ``_serve`` and ``_encode``: extension types that own the C structs, check what
    comes in, drop the GIL around the C call and turn codes into the exceptions of ``fastlegacy.errors``.
 c) ``fastlegacy.hdf5`` and the faces: everything with names, paths and defaults.
