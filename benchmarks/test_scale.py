@@ -82,6 +82,45 @@ def test_listing(benchmark: Any, note: Note, long_scan: str, work: Path) -> None
 
 
 @pytest.fixture(scope="module")
+def million(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Url of a dataset of a million chunks, of which HDF5 has chosen the places."""
+    path = tmp_path_factory.mktemp("million") / "long.h5"
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk((1, 2, 4))
+    plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    with h5py.File(path, "w", libver="latest") as file:
+        space = h5py.h5s.create_simple((10**6, 2, 4))
+        h5py.h5d.create(file.id, b"data", h5py.h5t.NATIVE_UINT8, space, plist)
+    return f"{path}::/data"
+
+
+@pytest.mark.fuse
+@pytest.mark.usefixtures("needs_fuse")
+def test_start_of_a_million(benchmark: Any, note: Note, million: str, work: Path) -> None:
+    """From the command to the first name in the folder."""
+    note("mount a million files", "fastlegacy", 0)
+    with ExitStack() as current:
+
+        def mount() -> None:
+            current.enter_context(mounted(mount_command(million, work), work))
+            with os.scandir(work) as entries:
+                next(entries)
+
+        benchmark.pedantic(mount, setup=current.close, rounds=4)
+        assert (work / "data1000000.edf").stat().st_size > 8
+
+
+@pytest.mark.fuse
+@pytest.mark.usefixtures("needs_fuse")
+def test_listing_of_a_million(benchmark: Any, note: Note, million: str, work: Path) -> None:
+    """All names."""
+    note("list a million files", "fastlegacy", 0)
+    with mounted(mount_command(million, work), work):
+        names = benchmark.pedantic(os.listdir, (work,), rounds=3)
+    assert len(names) == 10**6
+
+
+@pytest.fixture(scope="module")
 def proposal(measuring: bool, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     """A folder with copies of one dataset, and how many scans are in it."""
     datasets, scans = (500, 20) if measuring else (15, 3)

@@ -333,8 +333,8 @@ cdef extern from "names.h" nogil:
     void fl_listing_free(fl_listing *)
     void fl_names_free(fl_names *)
     void fl_names_learn(fl_names *, const char *, int64_t, int64_t)
-    int fl_fill_one(fl_filler, void *, const char *, uint32_t, uint64_t)
-    int fl_fill_series(const fl_listing *, int, const int64_t *, int64_t, fl_filler, void *)
+    int fl_fill_one(fl_filler, void *, const char *, uint32_t, uint64_t, int64_t)
+    int fl_fill_series(const fl_listing *, int, int64_t, int64_t, const int64_t *, int64_t, fl_filler, void *)
 
 cdef extern from "fuse_ops.h" nogil:
     enum:

@@ -184,51 +184,85 @@ cdef class Names:
         """Tell the size of one file, which was looked for when the number was ``epoch``."""
         fl_names_learn(self.names, _raw(path), size, epoch)
 
-    def fill(self, str path not None, uintptr_t filler, uintptr_t buffer, entries, taken):
-        """List a folder by libfuse's own function: first some entries, then the virtual files. False if unknown.
+    def listing(self, str path not None, entries, taken):
+        """Begin to list a folder: first some entries, then the virtual files, all as they are now.
 
         Parameters
         ----------
         path : str
-        filler, buffer : int
-            Addresses that libfuse gave.
         entries : sequence of (str, int, int)
             Name, type and inode number of what comes first.
         taken : set of str
             Names of virtual files that are not shown.
+
+        Returns
+        -------
+        Listing or None
+            None: nothing is known of the folder.
         """
         cdef bytes raw = _raw(path)
-        cdef fl_listing *told = fl_listing_take(self.names, raw, len(raw))
-        cdef const int64_t[::1] without
-        cdef int64_t n
-        cdef int number, full = 0
-        if told == NULL:
-            return False
-        try:
-            for name, kind, inode in entries:
-                raw = _raw(name)
-                if fl_fill_one(<fl_filler>filler, <void *>buffer, raw, kind, inode):
-                    return True
-            for number in range(told.n):
-                indices = self._indices(&told.series[number], taken)
-                without, n = indices, len(indices) - 1
-                with nogil:
-                    full = fl_fill_series(told, number, &without[0], n, <fl_filler>filler, <void *>buffer)
-                if full:
-                    break
-        finally:
-            fl_listing_leave(self.names, told)
-        return True
+        cdef Listing listing = Listing.__new__(Listing)
+        listing.told = fl_listing_take(self.names, raw, len(raw))
+        if listing.told == NULL:
+            return None
+        listing.names = self
+        listing.entries = [(_raw(name), kind, inode) for name, kind, inode in entries]
+        listing.without = [_indices(&listing.told.series[k], taken) for k in range(listing.told.n)]
+        return listing
 
-    cdef _indices(self, fl_series *s, taken):
-        """Those of a series that have these names, in order, and one number more."""
-        found = []
-        for name in taken:
-            raw = _raw(name)
-            index = fl_series_index(s, raw, len(raw))
-            if index >= 0:
-                found.append(index)
-        return array("q", [*sorted(found), 0])
+
+cdef _indices(fl_series *s, taken):
+    """Those of a series that have these names, in order, and one number more."""
+    found = []
+    for name in taken:
+        raw = _raw(name)
+        index = fl_series_index(s, raw, len(raw))
+        if index >= 0:
+            found.append(index)
+    return array("q", [*sorted(found), 0])
+
+
+cdef class Listing:
+    """One listing of a folder, which is handed over in parts: what is in it is computed, and not kept anywhere."""
+
+    cdef Names names
+    cdef fl_listing *told
+    cdef list entries, without
+
+    def __dealloc__(self):
+        if self.told != NULL:
+            fl_listing_leave(self.names.names, self.told)
+
+    def fill(self, uintptr_t filler, uintptr_t buffer, int64_t place):
+        """Hand over entries by libfuse's own function until its buffer is full.
+
+        Parameters
+        ----------
+        filler, buffer : int
+            Addresses that libfuse gave.
+        place : int
+            Where to go on: 0, or what was told with the last entry that was taken.
+        """
+        cdef const int64_t[::1] without
+        cdef int64_t n, begin = len(self.entries), end
+        cdef int number, full
+        if place < 0:
+            return
+        for name, kind, inode in self.entries[place:]:
+            place += 1
+            if fl_fill_one(<fl_filler>filler, <void *>buffer, name, kind, inode, place):
+                return
+        for number in range(self.told.n):
+            indices = self.without[number]
+            without, n, end = indices, len(indices) - 1, begin + self.told.series[number].count
+            if place < end:
+                with nogil:
+                    full = fl_fill_series(self.told, number, place - begin, begin, &without[0], n, <fl_filler>filler,
+                                          <void *>buffer)
+                if full:
+                    return
+                place = end
+            begin = end
 
 
 cdef class Handles:

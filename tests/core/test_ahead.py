@@ -101,7 +101,7 @@ def frames_there(tree: Tree, context: Context) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("filters", ["gzip", "bslz4", "bszstd", "blosc-lz4"])
+@pytest.mark.parametrize("filters", ["gzip", "bslz4", "bszstd", "lz4"])
 def test_who_reads_in_order_finds_the_next_frames(scan: Any, handles: Any, filters: str) -> None:
     tree, context, _ = scan(filters)
     Reader(tree, handles).all_of(0)
@@ -330,7 +330,8 @@ def test_any_reading_by_several_threads(scan: Any, steps: Any, filters: str, lay
     assert wrong == []
     # what is loaded is counted as it is allocated: a little more than was asked for
     assert context.cache.ahead_bytes <= context.cache.max_bytes // 4 * 9 // 8 + 1
-    assert context.cache.used_bytes <= context.cache.max_bytes
+    # what was decoded last stays, even if there is no room for it
+    assert context.cache.used_bytes <= max(context.cache.max_bytes, FRAME_BYTES * 9 // 8)
 
 
 def test_several_readers_keep_their_steps(scan: Any, handles: Any) -> None:

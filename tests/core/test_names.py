@@ -19,7 +19,7 @@ INODE_AT = 8  # in struct stat, where it is known
 
 
 class Listing:
-    """A table, and a buffer of libfuse's that notes what it is given."""
+    """A table, and buffers of libfuse's, of ``room`` entries each, that note what they are given."""
 
     def __init__(self, room=10**9):
         self.epoch = Epoch()
@@ -28,24 +28,31 @@ class Listing:
         )
         self.found = []
 
-        def note(_buffer, name, status, offset):
+        def note(_buffer, name, status, place):
+            if len(self.part) == room:
+                return 1
             inode = ctypes.c_uint64.from_address(status + INODE_AT).value
-            self.found.append((name, inode))
-            assert offset == 0
-            return len(self.found) >= room
+            self.part.append((name, inode, place))
+            return 0
 
+        self.part = []
         self.filler = FILLER(note)
 
     def tell(self, *series, path="/", epoch=None):
         self.names.tell(path, self.epoch.now if epoch is None else epoch, 0, SEED, series)
 
-    def fill(self, entries=(), taken=(), path="/"):
-        self.found.clear()
-        address = ctypes.cast(self.filler, ctypes.c_void_p).value
-        return self.names.fill(path, address, 0, entries, taken)
+    def fill(self, begun, place):
+        self.part.clear()
+        begun.fill(ctypes.cast(self.filler, ctypes.c_void_p).value, 0, place)
+        return list(self.part)
 
-    def listed(self, **more):
-        assert self.fill(**more)
+    def listed(self, entries=(), taken=(), path="/"):
+        begun = self.names.listing(path, entries, taken)
+        self.places = [0]
+        self.found = []
+        while part := self.fill(begun, self.places[-1]):
+            self.found += [(name, inode) for name, inode, _ in part]
+            self.places += [place for *_, place in part]
         return [os.fsdecode(name) for name, _ in self.found]
 
 
@@ -66,9 +73,9 @@ NAMES = st.builds(
 )
 
 
-@given(NAMES, st.sets(st.integers(0, 39)), TEXTS)
-def test_names_are_those_of_python(names, hidden, other):
-    listing = Listing()
+@given(NAMES, st.sets(st.integers(0, 39)), TEXTS, st.integers(1, 50))
+def test_names_are_those_of_python(names, hidden, other, room):
+    listing = Listing(room)
     listing.tell(row(names))
     expected = list(names)
     assert listing.listed() == expected
@@ -98,26 +105,51 @@ def test_what_is_real_comes_first():
     assert listing.found[:2] == [(b".", 5), (b"\xff", 6)]
 
 
-@pytest.mark.parametrize("room", [1, 2, 3, 4])
-def test_a_full_buffer_ends_the_listing(room):
+@given(st.lists(NAMES, max_size=3), st.integers(0, 4), st.integers(1, 7), st.data())
+def test_a_listing_goes_on_from_each_place(series, real, room, data):
     listing = Listing(room)
-    listing.tell(row(Names("data", ".edf", 3)), row(Names("more", ".edf", 3)))
-    assert listing.fill(entries=[("a", 0, 1)])
-    assert len(listing.found) == room
+    listing.tell(*map(row, series))
+    entries = [(f"real{k}", 0o100000, k) for k in range(real)]
+    taken = (
+        data.draw(st.sets(st.sampled_from(sorted({name for names in series for name in names}))))
+        if any(map(len, series))
+        else set()
+    )
+    whole = listing.listed(entries, taken)
+    assert whole == [f"real{k}" for k in range(real)] + [
+        name for names in series for name in names if name not in taken
+    ]
+    places = list(listing.places)
+    assert len(set(places)) == len(places)
+    begun = listing.names.listing("/", entries, taken)
+    number = data.draw(st.integers(0, len(whole)))
+    part = [os.fsdecode(name) for name, *_ in listing.fill(begun, places[number])]
+    assert part == whole[number : number + room]
+    for beyond in (-1, 2**62, 2**63 - 1):
+        assert listing.fill(begun, beyond) == []
+
+
+def test_a_listing_is_of_the_moment_when_it_began():
+    listing = Listing(2)
+    listing.tell(row(Names("data", ".edf", 3)))
+    begun = listing.names.listing("/", [], set())
+    listing.epoch.advance()
+    listing.tell(row(Names("new", ".edf", 1)))
+    assert [name for name, *_ in listing.fill(begun, 2)] == [b"data0003.edf"]
+    assert listing.listed() == ["new0001.edf"]
 
 
 def test_what_was_told_holds_until_something_changes():
     listing = Listing()
     assert not listing.names.knows("/")
-    assert not listing.fill()
+    assert listing.names.listing("/", [], set()) is None
     listing.tell(row(Names("data", ".edf", 2)))
     assert listing.names.knows("/")
     assert not listing.names.knows("/a")
     assert not listing.names.knows("")
     listing.epoch.advance()
     assert not listing.names.knows("/")
-    assert not listing.fill()
-    assert listing.found == []
+    assert listing.names.listing("/", [], set()) is None
     # what was looked for before the change is told too late
     listing.tell(row(Names("data", ".edf", 2)), epoch=listing.epoch.now - 1)
     assert not listing.names.knows("/")

@@ -165,7 +165,8 @@ def test_large_chunks_in_pieces(tmp_path, filters, cache_bytes):
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(work, range(4)))
         assert wrong == []
-        assert context.cache.used_bytes <= cache_bytes
+        # what was decoded last is kept even if it is larger
+        assert context.cache.used_bytes <= max(cache_bytes, bool(cache_bytes) * 2 * frames[0].nbytes * 9 // 8)
         context.cache.max_bytes = 0
         assert context.cache.used_bytes == 0
 

@@ -183,6 +183,14 @@ static int fl_encode(const fl_coder *c, const int32_t *pixels, uint8_t *out, int
     return rc == FL_OK && written != (size_t)size ? FL_RANGE : rc;
 }
 
+/* So much memory does it take at most to encode a frame that becomes `size` bytes. */
+static size_t fl_coded_need(const fl_coder *c, int64_t size)
+{
+    const fl_form *f = &c->form;
+    size_t pixels = (size_t)(f->ny * f->nx) * sizeof(int32_t) * (f->view->transpose ? 3 : 1);
+    return pixels + (size_t)size + fl_stack_need(f->view->stack);
+}
+
 static int fl_coded_load(const fl_coder *c, int64_t frame, int64_t size, fl_entry *entry, fl_error *e)
 {
     fl_cache *cache = c->form.view->cache;
@@ -271,12 +279,13 @@ static int fl_coded_read(const fl_coder *c, int64_t frame, int64_t size, int64_t
     fl_cache *cache = c->form.view->cache;
     int64_t rows = fl_beginning_rows(c, to);
     int mine, rc = FL_OK, is_short = rows <= c->form.ny / FL_SHORT_PART && !c->form.view->transpose;
-    fl_entry *entry = fl_cache_get(cache, c->form.id + 1, (uint64_t)frame, !is_short, &mine);
+    size_t need = is_short ? 0 : fl_coded_need(c, size);
+    fl_entry *entry = fl_cache_get(cache, c->form.id + 1, (uint64_t)frame, need, &mine);
     if (!entry)
         return is_short ? fl_coded_beginning(c, frame, rows, size, from, to, out, e) : fl_fail(e, FL_NOMEM, "");
     if (mine) {
         rc = fl_coded_load(c, frame, size, entry, e);
-        fl_cache_loaded(cache, entry, rc == FL_OK);
+        fl_cache_loaded(cache, entry, need, rc == FL_OK);
     }
     if (rc == FL_OK && (uint64_t)size != entry->size)
         rc = fl_frame_fail(c->form.view, frame, FL_RESIZED, "", e);
@@ -296,11 +305,12 @@ static int fl_coded_ahead(const fl_coder *c, int64_t frame)
     fl_error_clear(&e);
     if (fl_cache_has(cache, c->form.id + 1, (uint64_t)frame) || fl_measure(c, frame, &m, &e))
         return 0;
-    fl_entry *entry = fl_cache_get_ahead(cache, c->form.id + 1, (uint64_t)frame, (size_t)m.size);
+    size_t need = fl_coded_need(c, m.size);
+    fl_entry *entry = fl_cache_get_ahead(cache, c->form.id + 1, (uint64_t)frame, (size_t)m.size, need);
     if (!entry)
         return 0;
     int ok = fl_coded_load(c, frame, m.size, entry, &e) == FL_OK;
-    fl_cache_loaded(cache, entry, ok);
+    fl_cache_loaded(cache, entry, need, ok);
     fl_cache_release(cache, entry, 0);
     return ok;
 }

@@ -72,6 +72,26 @@ static int fl_chunk_read_raw(const fl_dataset *d, int64_t chunk, uint8_t *out, f
     return fl_files_read(d->files, d->file, out, d->sizes[chunk], d->addresses[chunk], e);
 }
 
+/* So much memory does it take at most to decode a chunk to the caller's memory. What a plugin, or HDF5, takes counts. */
+static size_t fl_chunk_need(const fl_dataset *d, int64_t chunk)
+{
+    if (d->kind == FL_BY_PYTHON)
+        return 4 * d->chunk_bytes;
+    if (d->kind != FL_CHUNKED)
+        return 1;
+    size_t stored = d->sizes[chunk] + d->sizes[chunk] / 8 + 1, between = 0;
+    for (int i = 0; i < d->pipeline.n; i++)
+        if (d->pipeline.stages[i].kind == FL_STAGE_PLUGIN || i)
+            between = d->chunk_bytes;
+    return stored + between;
+}
+
+/* The same of any chunk of a dataset of which the chunk map need not be there. */
+static size_t fl_dataset_need(const fl_dataset *d)
+{
+    return d->kind == FL_BY_PYTHON ? 4 * d->chunk_bytes : d->kind == FL_CHUNKED ? 2 * d->chunk_bytes : 1;
+}
+
 /* A whole chunk, decoded to the caller's memory. */
 static int fl_chunk_whole(const fl_dataset *d, int64_t chunk, uint8_t *out, fl_error *e)
 {
@@ -106,21 +126,27 @@ static int fl_chunk_load(fl_dataset *d, int64_t chunk, int by_blocks, fl_entry *
     return rc;
 }
 
-/* Load a chunk before anybody asks for it; what is wrong with it is told to who does. 1 if it was loaded. */
+/* The same of a chunk that is kept then. */
+static size_t fl_chunk_load_need(const fl_dataset *d, int64_t chunk, int by_blocks)
+{
+    return fl_chunk_need(d, chunk) + (by_blocks ? d->chunk_bytes / 512 : d->chunk_bytes);
+}
+
+/* Load a chunk before anybody asks for it; blosc is left out: who wants a part of it decodes no more. What is wrong with it is told to who does. 1 if it was loaded. */
 static int fl_chunk_ahead(fl_dataset *d, int64_t chunk)
 {
     if (d->kind != FL_CHUNKED || chunk < 0 || chunk >= d->n_chunks || d->addresses[chunk] == FL_NOWHERE ||
-        fl_pipeline_is_plain(&d->pipeline, d->masks[chunk]))
+        fl_pipeline_is_plain(&d->pipeline, d->masks[chunk]) || fl_pipeline_is_blosc(&d->pipeline, d->masks[chunk]))
         return 0;
     int by_blocks = fl_pipeline_is_blocks(&d->pipeline, d->masks[chunk]);
-    size_t kept = by_blocks ? d->sizes[chunk] : d->chunk_bytes;
-    fl_entry *entry = fl_cache_get_ahead(d->cache, d->id, (uint64_t)chunk, kept);
+    size_t kept = by_blocks ? d->sizes[chunk] : d->chunk_bytes, need = fl_chunk_load_need(d, chunk, by_blocks);
+    fl_entry *entry = fl_cache_get_ahead(d->cache, d->id, (uint64_t)chunk, kept, need);
     if (!entry)
         return 0;
     fl_error e;
     fl_error_clear(&e);
     int ok = fl_chunk_load(d, chunk, by_blocks, entry, &e) == FL_OK;
-    fl_cache_loaded(d->cache, entry, ok);
+    fl_cache_loaded(d->cache, entry, need, ok);
     fl_cache_release(d->cache, entry, 0);
     return ok;
 }
@@ -170,12 +196,13 @@ static int fl_chunk_cached(fl_dataset *d, int64_t chunk, size_t from, size_t to,
 {
     int by_blocks = d->kind == FL_CHUNKED && fl_pipeline_is_blocks(&d->pipeline, d->masks[chunk]);
     int mine, rc = FL_OK;
-    fl_entry *entry = fl_cache_get(d->cache, d->id, (uint64_t)chunk, 1, &mine);
+    size_t need = fl_chunk_load_need(d, chunk, by_blocks);
+    fl_entry *entry = fl_cache_get(d->cache, d->id, (uint64_t)chunk, need, &mine);
     if (!entry)
         return fl_fail(e, FL_NOMEM, "");
     if (mine) {
         rc = fl_chunk_load(d, chunk, by_blocks, entry, e);
-        fl_cache_loaded(d->cache, entry, rc == FL_OK);
+        fl_cache_loaded(d->cache, entry, need, rc == FL_OK);
     }
     if (rc == FL_OK && by_blocks)
         rc = fl_blocks_read(&entry->blocks, &d->pipeline.stages[0].bshuf, from, to, out, e);
@@ -242,7 +269,7 @@ static int fl_blosc_block_part(fl_blosc_chunk *c, size_t block, size_t from, siz
     fl_dataset *d = c->dataset;
     uint64_t key = (uint64_t)c->chunk * d->chunk_bytes + block * c->head.block_bytes;
     int mine, rc = FL_OK;
-    fl_entry *entry = fl_cache_get(d->cache, d->id + 1, key, 1, &mine);
+    fl_entry *entry = fl_cache_get(d->cache, d->id + 1, key, 1, &mine); /* within the plan of the chunk */
     if (!entry)
         return fl_fail(e, FL_NOMEM, "");
     if (mine) {
@@ -250,7 +277,7 @@ static int fl_blosc_block_part(fl_blosc_chunk *c, size_t block, size_t from, siz
         entry->data = fl_cache_buffer(d->cache, entry->size, &entry->room);
         entry->bytes = entry->data ? entry->room : 0;
         rc = entry->data ? fl_blosc_block_read(c, block, entry->data, e) : fl_fail(e, FL_NOMEM, "");
-        fl_cache_loaded(d->cache, entry, rc == FL_OK);
+        fl_cache_loaded(d->cache, entry, 1, rc == FL_OK);
     }
     if (rc == FL_OK)
         memcpy(out, entry->data + from, to - from);
@@ -278,8 +305,10 @@ static int fl_blosc_parts(fl_blosc_chunk *c, size_t from, size_t to, uint8_t *ou
     return rc;
 }
 
-/* Bytes [from, to) of a chunk of blosc: only the blocks that hold them are read and decoded. */
-static int fl_chunk_part_blosc(fl_dataset *d, int64_t chunk, size_t from, size_t to, uint8_t *out, fl_error *e)
+#define FL_BLOSC_USUAL (1 << 20) /* bytes; blocks are seldom larger */
+
+/* Bytes [from, to) of a chunk of blosc: only the blocks that hold them are read and decoded. The caller has a plan. */
+static int fl_chunk_blocks_blosc(fl_dataset *d, int64_t chunk, size_t from, size_t to, uint8_t *out, fl_error *e)
 {
     int mine, rc = FL_OK;
     fl_entry *entry = fl_cache_get(d->cache, d->id, (uint64_t)chunk, 1, &mine);
@@ -287,7 +316,7 @@ static int fl_chunk_part_blosc(fl_dataset *d, int64_t chunk, size_t from, size_t
         return fl_fail(e, FL_NOMEM, "");
     if (mine) {
         rc = fl_blosc_lead_load(d, chunk, entry, e);
-        fl_cache_loaded(d->cache, entry, rc == FL_OK);
+        fl_cache_loaded(d->cache, entry, 1, rc == FL_OK);
     }
     fl_blosc_chunk c = {.dataset = d, .chunk = chunk, .lead = entry->data};
     const fl_bshuf *f = &d->pipeline.stages[0].bshuf;
@@ -298,6 +327,16 @@ static int fl_chunk_part_blosc(fl_dataset *d, int64_t chunk, size_t from, size_t
         fl_blosc_close(&c.head);
     }
     fl_cache_release(d->cache, entry, to - from);
+    return rc;
+}
+
+static int fl_chunk_part_blosc(fl_dataset *d, int64_t chunk, size_t from, size_t to, uint8_t *out, fl_error *e)
+{
+    /* a block, as it is stored, and what comes between: of each no more than one at a time */
+    size_t block = d->chunk_bytes < FL_BLOSC_USUAL ? d->chunk_bytes : FL_BLOSC_USUAL, need = 3 * block + d->chunk_bytes / 64;
+    fl_plan_begin(d->cache, need);
+    int rc = fl_chunk_blocks_blosc(d, chunk, from, to, out, e);
+    fl_plan_end(d->cache, need);
     return rc;
 }
 
@@ -348,6 +387,16 @@ static int fl_chunk_whole_blocks(fl_dataset *d, int64_t chunk, uint8_t *out, fl_
     return rc;
 }
 
+static int fl_chunk_whole_planned(fl_dataset *d, int64_t chunk, uint8_t *out, fl_error *e)
+{
+    size_t need = fl_chunk_need(d, chunk);
+    fl_plan_begin(d->cache, need);
+    int rc = fl_pipeline_is_blocks(&d->pipeline, d->masks[chunk]) ? fl_chunk_whole_blocks(d, chunk, out, e)
+                                                                  : fl_chunk_whole(d, chunk, out, e);
+    fl_plan_end(d->cache, need);
+    return rc;
+}
+
 static int fl_chunk_bytes_at(fl_dataset *d, int64_t chunk, size_t from, size_t to, uint8_t *out, fl_error *e)
 {
     if (d->kind == FL_MEMORY) {
@@ -371,12 +420,12 @@ static int fl_chunk_bytes_at(fl_dataset *d, int64_t chunk, size_t from, size_t t
     }
     int is_whole = from == 0 && to == d->chunk_bytes;
     if (fl_pipeline_is_blosc(&d->pipeline, mask))
-        return is_whole ? fl_chunk_whole(d, chunk, out, e) : fl_chunk_part_blosc(d, chunk, from, to, out, e);
+        return is_whole ? fl_chunk_whole_planned(d, chunk, out, e) : fl_chunk_part_blosc(d, chunk, from, to, out, e);
     if (is_whole) {
         int by_blocks = fl_pipeline_is_blocks(&d->pipeline, mask), mine, rc = FL_OK;
         fl_entry *there = fl_cache_get(d->cache, d->id, (uint64_t)chunk, 0, &mine);
         if (!there)
-            return by_blocks ? fl_chunk_whole_blocks(d, chunk, out, e) : fl_chunk_whole(d, chunk, out, e);
+            return fl_chunk_whole_planned(d, chunk, out, e);
         if (by_blocks)
             rc = fl_blocks_read(&there->blocks, &d->pipeline.stages[0].bshuf, from, to, out, e);
         else

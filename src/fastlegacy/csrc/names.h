@@ -354,29 +354,32 @@ static void fl_names_learn(fl_names *t, const char *path, int64_t size, int64_t 
 
 typedef int (*fl_filler)(void *buffer, const char *name, const struct stat *, off_t);
 
-static int fl_fill_one(fl_filler fill, void *buffer, const char *name, uint32_t kind, uint64_t inode)
+/* Hand over one entry; `next` is where the listing goes on after it. 1: the buffer is full, it was not taken. */
+static int fl_fill_one(fl_filler fill, void *buffer, const char *name, uint32_t kind, uint64_t inode, int64_t next)
 {
     struct stat s;
     memset(&s, 0, sizeof s);
     s.st_mode = kind;
     s.st_ino = inode;
-    return fill(buffer, name, &s, 0);
+    return fill(buffer, name, &s, (off_t)next);
 }
 
-/* Hand over the names of a series but for those of the indices in `without` (in order). Stops when the buffer is full. */
-static int fl_fill_series(const fl_listing *l, int number, const int64_t *without, int64_t n_without, fl_filler fill,
-                          void *buffer)
+/* Hand over the names of a series from one index on, but for those of the indices in `without` (in order). `place`: of
+ * the first of the series in the whole listing. Returns 1, and stops, when the buffer is full. */
+static int fl_fill_series(const fl_listing *l, int number, int64_t from, int64_t place, const int64_t *without,
+                          int64_t n_without, fl_filler fill, void *buffer)
 {
     const fl_series *s = &l->series[number];
     char name[FL_LONGEST_NAME + 1];
-    for (int64_t i = 0; i < s->count; i++) {
-        if (n_without && *without == i) {
+    for (int64_t i = from; i < s->count; i++) {
+        while (n_without && *without < i) {
             without++;
             n_without--;
-            continue;
         }
+        if (n_without && *without == i)
+            continue;
         size_t n = fl_series_name(s, i, name);
-        if (n && fl_fill_one(fill, buffer, name, S_IFREG, fl_inode(l->seed, name, n)))
+        if (n && fl_fill_one(fill, buffer, name, S_IFREG, fl_inode(l->seed, name, n), place + i + 1))
             return 1;
     }
     return 0;

@@ -192,6 +192,12 @@ static int fl_image_turned(const fl_form *f, int64_t frame, uint8_t *out, fl_err
     return rc;
 }
 
+/* So much memory does it take at most to make a transposed image of `size` bytes. */
+static size_t fl_image_need(const fl_form *f, size_t size)
+{
+    return size + (size_t)(f->view->by * f->view->bx) * fl_form_size(f) + fl_stack_need(f->view->stack);
+}
+
 static int fl_image_load(const fl_form *f, int64_t frame, size_t size, fl_entry *entry, fl_error *e)
 {
     entry->size = size;
@@ -205,8 +211,9 @@ static fl_entry *fl_image_entry(const fl_form *f, int64_t frame, fl_error *e)
 {
     const fl_view *v = f->view;
     size_t size = (size_t)(v->ny * v->nx) * fl_form_size(f);
+    size_t need = fl_image_need(f, size);
     int mine, rc = FL_OK;
-    fl_entry *entry = fl_cache_get(v->cache, f->id, (uint64_t)frame, 1, &mine);
+    fl_entry *entry = fl_cache_get(v->cache, f->id, (uint64_t)frame, need, &mine);
     if (!entry) {
         fl_fail(e, FL_NOMEM, "");
         return NULL;
@@ -214,7 +221,7 @@ static fl_entry *fl_image_entry(const fl_form *f, int64_t frame, fl_error *e)
     if (!mine)
         return entry;
     rc = fl_image_load(f, frame, size, entry, e);
-    fl_cache_loaded(v->cache, entry, rc == FL_OK);
+    fl_cache_loaded(v->cache, entry, need, rc == FL_OK);
     if (rc == FL_OK)
         return entry;
     fl_cache_release(v->cache, entry, 0);
@@ -334,14 +341,14 @@ static int fl_form_ahead(const fl_form *f, int64_t frame, int64_t from, int64_t 
     if (!v->transpose)
         return v->flip_ud ? fl_frame_ahead(v->stack, frame, (v->ny - y1) * row, (v->ny - y0) * row)
                           : fl_frame_ahead(v->stack, frame, y0 * row, y1 * row);
-    size_t size = (size_t)(v->ny * v->nx) * fl_form_size(f);
-    fl_entry *entry = fl_cache_get_ahead(v->cache, f->id, (uint64_t)frame, size);
+    size_t size = (size_t)(v->ny * v->nx) * fl_form_size(f), need = fl_image_need(f, size);
+    fl_entry *entry = fl_cache_get_ahead(v->cache, f->id, (uint64_t)frame, size, need);
     if (!entry)
         return 0;
     fl_error e;
     fl_error_clear(&e);
     int ok = fl_image_load(f, frame, size, entry, &e) == FL_OK;
-    fl_cache_loaded(v->cache, entry, ok);
+    fl_cache_loaded(v->cache, entry, need, ok);
     fl_cache_release(v->cache, entry, 0);
     return ok;
 }

@@ -49,6 +49,18 @@ static inline const char *fl_stack_name(const fl_stack *s)
     return NULL;
 }
 
+/* So much memory does it take at most to decode a chunk of the stack, and to keep it. */
+static size_t fl_stack_need(const fl_stack *s)
+{
+    size_t most = 1;
+    for (int64_t i = 0; s->n_bounds && i < s->first[s->n_bounds]; i++) {
+        const fl_dataset *d = s->parts[s->members[i]].dataset;
+        size_t need = d ? fl_dataset_need(d) : 1;
+        most = need > most ? need : most;
+    }
+    return most;
+}
+
 /* Number of the dataset's chunk, and of the element in it, at an index. */
 static inline void fl_locate(const fl_dataset *d, const int64_t *index, int64_t *chunk, size_t *element)
 {

@@ -27,6 +27,7 @@ __all__ = ["Context", "default_context", "stat_source"]
 
 DEFAULT_CACHE_BYTES = 512 << 20
 _MOST_OPEN = 256
+_MOST_H5 = 8  # each takes half a megabyte of HDF5's
 _MOST_FOLDERS = 10_000
 _WINDOWS_OPEN = 8192  # of the C library there
 
@@ -48,7 +49,8 @@ class Context:
     cache_bytes : int
         Bound of the cache of chunks.
     max_open : int, optional
-        Bound of open files, of each of the two kinds; by default an eighth of what the system allows, at most 256.
+        Bound of open files; by default an eighth of what the system allows, at most 256. Of those that HDF5 has open
+        there are never more than 8.
     """
 
     def __init__(self, cache_bytes: int = DEFAULT_CACHE_BYTES, max_open: int | None = None) -> None:
@@ -196,7 +198,7 @@ class Context:
             kept.h5.close()  # another file has this name now
             kept = None
         if kept is None:
-            self._close_idle_h5(self.max_open - 1)
+            self._close_idle_h5(min(self.max_open, _MOST_H5) - 1)
             kept = _Kept(open_for_reading(path, real), identity)
             self._paths.add(path)
         self._h5[path] = kept

@@ -109,7 +109,7 @@ class Memory:
         """Return what was kept: records, and what is in folders. Nothing where the file is damaged: it is removed."""
         try:
             body = unseal(read(self._folder, self.path.name), _MAGIC)
-            kept = json.loads(body[len(_MAGIC) :])
+            kept = json.loads(bytes(body[len(_MAGIC) :]))
             if {name: kept[name] for name in self._label} != self._label:
                 return [], {}
             listings = {str(path): _listing_from_json(plain) for path, plain in kept["folders"].items()}

@@ -159,7 +159,7 @@ class SideFile:
         try:
             data = read(self._folder, self._name)
         except FileNotFoundError:
-            is_new, data = True, b""
+            is_new, data = True, bytearray()
         try:
             kept = _rows(data, header, len(rows))
         except ValueError:
@@ -179,19 +179,18 @@ class SideFile:
 # ------------------------------------------------------------------------------------------------------- the content
 
 
-def _rows(data: bytes, header: bytes, frames: int) -> Rows:
-    """Return the table in a file that has this header; ValueError says why it cannot be used."""
+def _rows(data: bytearray, header: bytes, frames: int) -> Rows:
+    """Return the table in a file that has this header, in the memory of `data`; ValueError: it cannot be used."""
     body = unseal(data, _MAGIC)
-    if not body.startswith(header):
+    if body[: len(header)] != header:
         raise ValueError("it is of another stack, another form, or of files that have changed since")
-    rows = np.frombuffer(body, _STORED, offset=len(header)).astype(np.int64)
-    return rows.reshape(frames, COLUMNS)
+    return np.frombuffer(body, _STORED, offset=len(header)).astype(np.int64, copy=False).reshape(frames, COLUMNS)
 
 
-def _newest(data: bytes) -> int:
+def _newest(data: bytearray) -> int:
     """Return the newest modification time in a file's header; -1 for a file that is not valid at all."""
     try:
-        label = json.loads(unseal(data, _MAGIC)[len(_MAGIC) :].split(b"\n", 1)[0])
+        label = json.loads(bytes(unseal(data, _MAGIC)[len(_MAGIC) :]).split(b"\n", 1)[0])
         return _newest_source(label["sources"])
     except (ValueError, KeyError, TypeError, IndexError):
         return -1

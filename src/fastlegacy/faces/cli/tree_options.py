@@ -90,7 +90,7 @@ def add_tree_options(parser: argparse.ArgumentParser) -> None:
         default="error",
         help="when a file behind a virtual dataset is missing: stop (error, default), or show its frames as fill value",
     )
-    group.add_argument("--memory", metavar="MB", help="most memory for caches, such as 512MB or 2GB")
+    group.add_argument("--memory", metavar="MB", help="most memory of the process, such as 2GB (default: 512MB)")
     group.add_argument(
         "--remember",
         choices=("user", "data", "nothing"),
@@ -183,9 +183,9 @@ def opened_collection(
         If an option's value is not understood, a source is not there, or the format cannot hold a stack.
     """
     from fastlegacy.faces.collection import Collection
+    from fastlegacy.faces.memory import DEFAULT_BYTES, bound_process
     from fastlegacy.faces.progress import Looking
     from fastlegacy.faces.recipe import Recipe
-    from fastlegacy.hdf5.files import default_context
     from fastlegacy.index.store import cache_folder
     from fastlegacy.index.template import Template
 
@@ -204,8 +204,7 @@ def opened_collection(
         **pixels(args),
     )
     template = None if args.name is None else Template(args.name)
-    if args.memory is not None:
-        default_context().cache.max_bytes = units.memory_bytes(args.memory, "--memory")
+    bound_process(DEFAULT_BYTES if args.memory is None else units.memory_bytes(args.memory, "--memory"))
     with (
         Looking(quiet=bool(args.quiet)) as told,
         Collection(

@@ -146,11 +146,11 @@ def _native_table(high: ModuleType, native: Iterable[str], before: Before | None
 
 
 def _listing(high: ModuleType) -> Any:
-    """Return refuse's class with a ``readdir`` that lets C fill libfuse's buffer."""
+    """Return refuse's class with a ``readdir`` that lets C fill libfuse's buffer, one part of the listing at a time."""
 
     class Fuse(high.FUSE):  # type: ignore[misc, name-defined]
-        def readdir(self, _path: Any, buffer: int, filler: Any, _offset: int, info: Any) -> int:
-            found = self.operations("readdir", None, info.contents.fh, (address_of(filler), buffer))
+        def readdir(self, _path: Any, buffer: int, filler: Any, place: int, info: Any) -> int:
+            found = self.operations("readdir", None, info.contents.fh, (address_of(filler), buffer, place))
             for name, attributes, offset in found:
                 status = high.c_stat()
                 high.set_st_attrs(status, attributes, use_ns=True)

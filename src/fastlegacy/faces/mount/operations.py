@@ -27,7 +27,7 @@ from fastlegacy.faces.mount.statistics import Counters
 from fastlegacy.faces.mount.virtual import Entry
 
 if TYPE_CHECKING:
-    from fastlegacy._serve import Handles
+    from fastlegacy._serve import Handles, Listing
     from fastlegacy.index.tree import VirtualFile
 
 __all__ = ["FileInfo", "Operations"]
@@ -49,10 +49,11 @@ class FileInfo(Protocol):
 
 @dataclass(slots=True)
 class _OpenFolder:
-    """A folder that somebody lists, and the descriptor of the real one if there is any."""
+    """A folder that somebody lists, the descriptor of the real one if there is any, and how far C lists it."""
 
     path: str
     fd: int | None
+    listing: Listing | None = None
 
 
 class Operations:
@@ -230,22 +231,28 @@ class Operations:
         self._folders[handle] = _OpenFolder(path, self._overlay.open_folder(path))
         return handle
 
-    def readdir(self, _path: str | None, handle: int, into: tuple[int, int] | None = None) -> list[DirectoryEntry]:
+    def readdir(self, _path: str | None, handle: int, into: tuple[int, int, int] | None = None) -> list[DirectoryEntry]:
         """All entries of a folder, with what readdir(3) tells of each: name, type, inode number.
 
         Parameters
         ----------
         handle : int
-        into : (int, int), optional
-            Addresses of libfuse's function that takes entries, and of its buffer. Where C knows the files of the
-            folder, it lists them there, and the list is empty.
+        into : (int, int, int), optional
+            Addresses of libfuse's function that takes entries, and of its buffer, and the place in the listing. Where C
+            knows the files of the folder, it lists some of them there, and the list is empty.
         """
+        filler, buffer, place = into or (0, 0, 0)
+        if place and (listing := self._folders[handle].listing) is not None:
+            listing.fill(filler, buffer, place)
+            return []
         folder = self._listed(handle)
         if self._names is not None and into is not None:
             self._names.tell(folder.path, self.pages.version, make=True)
             seen: set[str] = set()
             entries = list(_with_dots(self._overlay.entries_but_files(folder.fd, folder.path, seen)))
-            if self._names.names.fill(folder.path, *into, entries, seen):
+            folder.listing = self._names.names.listing(folder.path, entries, seen)
+            if folder.listing is not None:
+                folder.listing.fill(filler, buffer, 0)
                 return []
         found = self._overlay.entries(folder.fd, folder.path)
         return [(name, {"st_mode": kind, "st_ino": inode}, 0) for name, kind, inode in _with_dots(found)]
