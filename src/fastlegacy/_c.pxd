@@ -354,6 +354,7 @@ cdef extern from "fuse_ops.h" nogil:
     void fl_handle_enter(fl_handle *)
     void fl_handle_free(fl_handle *)
     int fl_retire(fl_mount *, const char *, uint64_t, int64_t, const fl_vfile *, int *)
+    int fl_users(fl_mount *, const char *, int *)
     int fl_is_settled(fl_mount *, const char *, uint64_t)
     void fl_fuse_read()
     void fl_fuse_write()
@@ -381,6 +382,8 @@ cdef extern from "fuse_loop.h" nogil:
         int few
         uint64_t answered
     int fl_loop_run(fl_loop *)
+    enum: FL_OP_RENAME
+    uint32_t fl_opcode
 
 cdef extern from *:
     """

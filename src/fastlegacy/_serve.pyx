@@ -6,7 +6,7 @@ C in ``csrc/fuse_ops.h`` and ``csrc/names.h``; how these modules are built up sa
 """
 
 from array import array
-from os import strerror
+from os import fstat, strerror
 from threading import Lock
 
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
@@ -354,9 +354,22 @@ cdef class Handles:
 
     def open_real(self, int fd):
         """A handle on a file of the real folder. It owns the descriptor from now on."""
-        cdef fl_handle *h = self._new(b"")
+        found = fstat(fd)
+        cdef fl_handle *h = self._new(b"%d:%d" % (found.st_dev, found.st_ino))
         h.fd = fd
+        fl_handle_enter(h)
         return <uintptr_t>h
+
+    def users(self, device, inode):
+        """How many have a real file open, and how many of these have begun to close it."""
+        cdef int closing
+        cdef int users = fl_users(self.mount, b"%d:%d" % (device, inode), &closing)
+        return users, closing
+
+    @staticmethod
+    def is_in_rename():
+        """Whether this thread answers a rename: else libfuse has come to one by itself."""
+        return fl_opcode == FL_OP_RENAME
 
     def fd(self, uintptr_t handle):
         """The descriptor of a real file, -1 of a virtual one."""

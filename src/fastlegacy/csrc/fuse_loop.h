@@ -35,7 +35,10 @@ struct fl_out_header {
     int32_t error;
     uint64_t unique;
 };
-enum { FL_OP_READ = 15, FL_OP_INTERRUPT = 36 };
+enum { FL_OP_RENAME = 12, FL_OP_READ = 15, FL_OP_INTERRUPT = 36 };
+
+static __thread uint32_t fl_opcode; /* of the request that this thread gives to libfuse */
+
 
 #define FL_PAGE 4096
 #define FL_READ_MOST (1 << 20) /* bytes of a reply; libfuse 2 has told the kernel to ask for 128 KiB at most */
@@ -167,6 +170,7 @@ static int fl_loop_take(fl_worker *w, char *request, fl_reply *reply, void **pyt
             fl_loop_spawn(l);
         if (!*python)
             *python = l->attach();
+        fl_opcode = in->opcode;
         l->process(l->session, request, (size_t)n, l->channel);
     } else if (waiting == 0 && fl_now_ns() - start > FL_SLOW_NS && !__atomic_load_n(&l->waiting, __ATOMIC_ACQUIRE)) {
         fl_loop_spawn(l);

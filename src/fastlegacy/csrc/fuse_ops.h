@@ -56,7 +56,7 @@ typedef struct {
     fl_failure failures[FL_ERRORS];
     int n_failures;
     uint64_t lost;
-    struct fl_handle *open[FL_CHAINS]; /* open virtual files by their names */
+    struct fl_handle *open[FL_CHAINS]; /* open files by their names */
     uint64_t last_number;
 } fl_mount;
 
@@ -66,9 +66,10 @@ typedef struct fl_handle {
     fl_owner *owner;
     int fd;
     int stale, used;          /* written with __atomic: may not be read any more; the kernel has asked for bytes */
+    int closing;              /* written with __atomic: a descriptor of it was closed, and nothing was done since */
     uint64_t version, number; /* of all headers when it was opened; no two handles have the same number */
     struct fl_handle *next, **link;
-    char name[]; /* the whole path */
+    char name[]; /* the whole path; of a real file "device:inode" */
 } fl_handle;
 
 #define FL_COUNT(field, n) __atomic_fetch_add(&h->mount->counters.field, (uint64_t)(n), __ATOMIC_RELAXED)
@@ -98,7 +99,7 @@ static void fl_mount_note(fl_handle *h, int64_t at, size_t size, const fl_error 
     pthread_mutex_unlock(&m->lock);
 }
 
-/* ---- open virtual files by name: what the kernel may still get from before a change of headers */
+/* ---- open files by name: what the kernel may still get from before a change of headers, and who uses a real file */
 
 static fl_handle **fl_chain(fl_mount *m, const char *name)
 {
@@ -194,6 +195,21 @@ static int fl_has_older(fl_mount *m, const char *name, uint64_t version)
     return found;
 }
 
+/* How many have a real file open, by the name of its handles. OUT: how many of these have begun to close it. */
+static int fl_users(fl_mount *m, const char *name, int *closing)
+{
+    int users = 0;
+    *closing = 0;
+    pthread_mutex_lock(&m->lock);
+    for (fl_handle *h = *fl_chain(m, name); h; h = h->next)
+        if (!strcmp(h->name, name)) {
+            users++;
+            *closing += __atomic_load_n(&h->closing, __ATOMIC_ACQUIRE);
+        }
+    pthread_mutex_unlock(&m->lock);
+    return users;
+}
+
 /* ---- the functions that libfuse calls */
 
 static int fl_fuse_read(const char *path, char *buf, size_t size, off_t at, struct fl_fuse_file_info *fi)
@@ -218,6 +234,7 @@ static int fl_fuse_read(const char *path, char *buf, size_t size, off_t at, stru
         FL_COUNT(reads, 1);
         FL_COUNT(read_bytes, n);
     } else {
+        __atomic_store_n(&h->closing, 0, __ATOMIC_RELEASE);
         n = pread(h->fd, buf, size, at);
         if (n < 0)
             return -errno;
@@ -236,6 +253,7 @@ static int fl_fuse_write(const char *path, const char *buf, size_t size, off_t a
         return -EBADF;
     uint64_t start = fl_now_ns();
     size_t done = 0;
+    __atomic_store_n(&h->closing, 0, __ATOMIC_RELEASE);
     while (done < size) {
         ssize_t n = pwrite(h->fd, buf + done, size - done, at + (off_t)done);
         if (n < 0 && errno == EINTR)
@@ -262,6 +280,7 @@ static int fl_fuse_flush(const char *path, struct fl_fuse_file_info *fi)
     FL_COUNT(flushes, 1);
     if (h->file)
         return 0;
+    __atomic_store_n(&h->closing, 1, __ATOMIC_RELEASE); /* the release follows, unless there are more descriptors */
     int copy = dup(h->fd);
     if (copy < 0)
         return -errno;
@@ -272,8 +291,8 @@ static int fl_fuse_flush(const char *path, struct fl_fuse_file_info *fi)
 static void fl_handle_free(fl_handle *h)
 {
     fl_mount *m = h->mount;
+    fl_handle_leave(h);
     if (h->file) {
-        fl_handle_leave(h);
         fl_vfile_release(h->file);
         /* the last: from now on Python may let go of the pixels */
         __atomic_fetch_sub(&h->owner->open, 1, __ATOMIC_RELEASE);

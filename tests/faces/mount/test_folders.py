@@ -283,7 +283,7 @@ def test_many_write_into_one_new_folder_at_once(nested: SimpleNamespace, me: Cal
 
 def test_what_is_hidden_in_a_folder_goes_at_the_end(nested: SimpleNamespace, me: Caller) -> None:
     put(nested.overlay, "/img/mine", me)
-    nested.overlay.rename("/img/mine", "/img/.fuse_hidden01")
+    nested.overlay.hide("/img/mine", "/img/.fuse_hidden01", is_replaced=False)
     assert ".fuse_hidden01" not in names(nested, IMG)
     nested.overlay.remove_hidden()
     assert tree_of(nested.folder) == ["img"]

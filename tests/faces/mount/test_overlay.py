@@ -184,8 +184,8 @@ def test_no_permission_does_not_uncover_a_virtual_file(
 def test_hidden_files_of_this_mount_go_at_the_end(union: SimpleNamespace) -> None:
     for name in ("mine", "mine2", ".fuse_hidden_of_somebody_else"):
         (union.folder / name).touch()
-    union.overlay.rename("/mine", "/.fuse_hidden01")
-    union.overlay.rename("/mine2", "/.fuse_hidden02")
+    union.overlay.hide("/mine", "/.fuse_hidden01", is_replaced=False)
+    union.overlay.hide("/mine2", "/.fuse_hidden02", is_replaced=False)
     union.overlay.unlink("/.fuse_hidden02")
     union.overlay.remove_hidden()
     assert [path.name for path in union.folder.iterdir()] == [".fuse_hidden_of_somebody_else"]

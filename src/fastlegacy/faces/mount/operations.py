@@ -18,6 +18,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastlegacy.errors import FastlegacyError, LayoutError
+from fastlegacy.faces.mount.hidden import is_hidden_name
 from fastlegacy.faces.mount.native import NativeNames
 from fastlegacy.faces.mount.overlay import Overlay
 from fastlegacy.faces.mount.pages import KernelPages, Use
@@ -317,8 +318,11 @@ class Operations:
         self._overlay.remove_folder(path)
 
     def rename(self, old: str, new: str) -> None:
-        """Rename."""
-        self._overlay.rename(old, new)
+        """Rename; or, if libfuse asks for it by itself, hide a file that is open."""
+        if is_hidden_name(new):
+            self._overlay.hide(old, new, is_replaced=self._handles.is_in_rename())
+        else:
+            self._overlay.rename(old, new)
 
     def chmod(self, path: str, mode: int) -> None:
         """Set the permissions."""

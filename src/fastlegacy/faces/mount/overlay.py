@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from fastlegacy.faces.mount.hidden import HiddenFiles, Users, is_hidden_name
 from fastlegacy.faces.mount.inside import FOLDER as INSIDE
 from fastlegacy.faces.mount.real import Attributes, Caller, RealFolder, failure
 from fastlegacy.faces.mount.virtual import Entry, VirtualEntries
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Overlay"]
 
-_HIDDEN = ".fuse_hidden"  # libfuse's name for a file that was removed while somebody had it open
 _TYPES = ((os.DirEntry.is_file, stat.S_IFREG), (os.DirEntry.is_dir, stat.S_IFDIR))
 
 
@@ -49,13 +49,22 @@ class Overlay:
     new_file_mode : int
         Permissions of a real file that takes the place of a virtual one: the kernel does not tell
         which ones the program would have given to a new file, as for the kernel it is not new.
+    users : callable, optional
+        Tells who has a real file open; without it, somebody has.
     """
 
-    def __init__(self, real: RealFolder, virtual: VirtualEntries, *, new_file_mode: int = 0o644) -> None:
+    def __init__(
+        self,
+        real: RealFolder,
+        virtual: VirtualEntries,
+        *,
+        new_file_mode: int = 0o644,
+        users: Users | None = None,
+    ) -> None:
         self._real = real
         self._virtual = virtual
         self._new_file_mode = new_file_mode
-        self._hidden: set[str] = set()
+        self._hidden = HiddenFiles(real) if users is None else HiddenFiles(real, users)
         self._making = threading.Lock()
 
     # ---- looking
@@ -70,7 +79,7 @@ class Overlay:
             found = self._real.attributes(path)
         except FileNotFoundError:
             # only this error uncovers the layer below: one that says "not allowed" must not
-            below = self._virtual.attributes(path) or self._virtual_folder(path)
+            below = self._virtual.attributes(self._hidden.frame(path) or path) or self._virtual_folder(path)
             if below is None:
                 raise
             return below
@@ -165,7 +174,7 @@ class Overlay:
         yield ".", stat.S_IFDIR, self._virtual.inode(path) if is_virtual or fd is None else os.fstat(fd).st_ino
         for name, kind, inode in () if fd is None else self._real_entries(fd):
             seen.add(name)
-            if name.startswith(_HIDDEN):
+            if is_hidden_name(name):
                 continue
             child = f"{path.rstrip('/')}/{name}"
             is_merged = kind == stat.S_IFDIR and self._virtual.is_folder(child)
@@ -287,17 +296,31 @@ class Overlay:
             raise failure(errno.ENOTDIR, new)
         with self._real_parents(new):
             self._real.rename(old, new)
-        self._hidden.discard(old)
-        if new.rpartition("/")[2].startswith(_HIDDEN):
-            self._hidden.add(new)
+
+    def hide(self, path: str, hidden: str, *, is_replaced: bool) -> None:
+        """Give an open file another name until it is closed.
+
+        Parameters
+        ----------
+        path, hidden : str
+            The two names, in one folder.
+        is_replaced : bool
+            Another file is about to be renamed to ``path``; else it is removed.
+        """
+        if not self._is_only_virtual(path):
+            self._hidden.hide(path, hidden, is_replaced=is_replaced)
+        elif is_replaced:
+            self._hidden.hide_frame(path, hidden)
+        else:
+            raise failure(errno.EROFS, path)
 
     def unlink(self, path: str) -> None:
         """Remove a real name; a virtual file of that name is seen again."""
+        self._hidden.forget(path)
         if self._is_seen_folder(path):
             raise failure(errno.EISDIR, path)
         self._must_be_real(path)
         self._real.unlink(path)
-        self._hidden.discard(path)
 
     def remove_folder(self, path: str) -> None:
         """Remove an empty real folder."""
@@ -306,6 +329,7 @@ class Overlay:
             raise failure(errno.ENOTEMPTY if self._real.exists(path) else errno.EROFS, path)
         if self._is_only_virtual(path):
             raise failure(errno.ENOTDIR, path)
+        self._hidden.sweep(path)
         self._real.remove_folder(path)
 
     def chmod(self, path: str, mode: int) -> None:
@@ -330,10 +354,7 @@ class Overlay:
 
     def remove_hidden(self) -> None:
         """Remove the files that were removed while they were open, and whose release never came."""
-        for path in tuple(self._hidden):
-            if self._real.exists(path):
-                self._real.unlink(path)
-            self._hidden.discard(path)
+        self._hidden.remove_all()
 
 
 def _type_of(entry: os.DirEntry[str]) -> int:

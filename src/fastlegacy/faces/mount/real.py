@@ -110,8 +110,12 @@ class RealFolder:
 
     def attributes(self, path: str) -> Attributes:
         """Attributes of an entry (of the link itself if it is one)."""
+        return attributes_of(self.status(path))
+
+    def status(self, path: str) -> os.stat_result:
+        """Return what stat(2) says of an entry (of the link itself if it is one)."""
         with self._parent(path) as (folder, name):
-            return attributes_of(os.stat(name, dir_fd=folder, follow_symlinks=False))
+            return os.stat(name, dir_fd=folder, follow_symlinks=False)
 
     def exists(self, path: str) -> bool:
         """Tell whether there is an entry; an error other than "no such entry" is raised."""

@@ -151,7 +151,7 @@ class _Server:
         root = with_inside(lambda: shown.root, about, self.statistics)
         virtual = VirtualEntries(root, label=shown.label, uid=os.geteuid(), gid=os.getegid())
         real = RealFolder(dirfd, give_away=os.geteuid() == 0)
-        overlay = Overlay(real, virtual, new_file_mode=0o666 & ~umask)
+        overlay = Overlay(real, virtual, new_file_mode=0o666 & ~umask, users=self._handles.users)
         names = NativeNames(virtual, dirfd)
         self._handles.serve(names.names)
         self._operations = Operations(
