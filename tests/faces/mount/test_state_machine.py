@@ -20,7 +20,7 @@ SOME = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
     stateful_step_count=50,
-    max_examples=8,
+    max_examples=12,
     report_multiple_bugs=False,
     phases=[Phase.generate],
 )

@@ -114,9 +114,10 @@ class Base(RuleBasedStateMachine):
         if self.mount.first_line != "ready":
             raise CannotStart(self.mount.fails())
 
-    @initialize(text=data)
-    def fill(self, text: bytes) -> None:
+    @initialize()
+    def fill(self) -> None:
         """Begin with a few entries of each kind: most operations need some."""
+        text = b"0123456789" * 900
         for root in (self.at, self.there):
             os.mkdir(os.path.join(root, b"d1"), 0o755)
             for name in (b"a", b"d1/b", FIRST):

@@ -31,14 +31,15 @@ flags = st.sampled_from(
     )
 )
 numbers = st.integers(0, _MOST_OPEN - 1)
+uses = st.sampled_from(("write", "cut", "map", "read"))
 
 
 class Files(Base):
     """What is done to the bytes of files."""
 
-    @rule(path=paths, how=flags, mode=modes)
-    def open(self, path: bytes, how: int, mode: int) -> None:
-        """Open, make, empty."""
+    @rule(path=paths, how=flags, mode=modes, then=uses, place=places, text=data)
+    def open(self, path: bytes, how: int, mode: int, then: str, place: int, text: bytes) -> None:
+        """Open, make, empty; use it at once, and keep it open."""
         if len(self.handles) >= _MOST_OPEN:
             self.handles.pop(0).close()
         mask = os.umask(0o022)
@@ -54,6 +55,19 @@ class Files(Base):
             self.handles.append(Handle(got[1], None, self.virtual[path]))
         else:
             self.keep(Handle(got[1], wanted[1]))
+        if got[0] == "ok":
+            self.use(self.handles[-1], then, place, text)
+
+    def use(self, handle: Handle, how: str, place: int, text: bytes) -> None:
+        """Do something with an open file."""
+        if how == "write":
+            self.written(handle, place, text)
+        elif how == "cut":
+            self.was_cut(handle, (0, 5000, 100_000)[len(text) % 3])
+        elif how == "map":
+            self.changed_by_map(handle, place % (1 << 17), text)
+        else:
+            self.was_read(handle, place, len(text))
 
     def opened(self, path: bytes, how: int, mode: int, got: Result) -> Result:
         """What opening has to give; `got` itself for a virtual file that is opened for reading."""
@@ -83,7 +97,10 @@ class Files(Base):
     @rule(which=numbers, place=places, text=data)
     def write(self, which: int, place: int, text: bytes) -> None:
         """Write through an open file, at its end with O_APPEND."""
-        handle = self.handles[which % len(self.handles)]
+        self.written(self.handles[which % len(self.handles)], place, text)
+
+    def written(self, handle: Handle, place: int, text: bytes) -> None:
+        """Write on both sides."""
         got = outcome(lambda: os.pwrite(handle.mounted, text, place))
         if handle.plain is None:
             assert got == ("error", "EBADF")
@@ -94,7 +111,10 @@ class Files(Base):
     @rule(which=numbers, place=places, size=st.integers(1, 9000))
     def read(self, which: int, place: int, size: int) -> None:
         """Read through an open file."""
-        handle = self.handles[which % len(self.handles)]
+        self.was_read(self.handles[which % len(self.handles)], place, size)
+
+    def was_read(self, handle: Handle, place: int, size: int) -> None:
+        """Read on both sides."""
         got = outcome(lambda: os.pread(handle.mounted, size, place))
         if handle.plain is None:
             assert got == ("ok", handle.content[place : place + size])
@@ -105,7 +125,10 @@ class Files(Base):
     @rule(which=numbers, size=st.sampled_from((0, 1, 5000, 100_000)))
     def cut(self, which: int, size: int) -> None:
         """Cut or lengthen an open file, and sync it."""
-        handle = self.handles[which % len(self.handles)]
+        self.was_cut(self.handles[which % len(self.handles)], size)
+
+    def was_cut(self, handle: Handle, size: int) -> None:
+        """Cut or lengthen on both sides."""
         got = outcome(lambda: os.ftruncate(handle.mounted, size))
         if handle.plain is None:
             assert got == ("error", "EINVAL")
@@ -130,25 +153,19 @@ class Files(Base):
         got = outcome(lambda: mapped(handle.mounted))
         assert got == (("ok", handle.content) if handle.plain is None else outcome(lambda: mapped(handle.plain or 0)))
 
-    @rule(path=paths, place=st.sampled_from(PLACES[:-1]), text=data)
-    def write_through_a_map(self, path: bytes, place: int, text: bytes) -> None:
+    @precondition(lambda self: self.handles)
+    @rule(which=numbers, place=st.sampled_from(PLACES[:-1]), text=data)
+    def write_through_a_map(self, which: int, place: int, text: bytes) -> None:
         """Change what is mapped; it is in the file when it was synced."""
-        if self.is_virtual(path):
-            with open(os.path.join(self.at, path), "rb") as file:
-                got = outcome(lambda: write_mapped(file.fileno(), place, text))
-            assert got == (("ok", 0) if place >= len(self.virtual[path]) else ("error", "EACCES"))
-            return
+        self.changed_by_map(self.handles[which % len(self.handles)], place, text)
 
-        def change(p: bytes) -> int:
-            fd = os.open(p, os.O_RDWR)
-            try:
-                return write_mapped(fd, place, text)
-            finally:
-                os.close(fd)
-
-        if any(handle.has_links() for handle in self.handles):
-            self.close_all()
-        self.same(path, change, if_virtual="EROFS")
+    def changed_by_map(self, handle: Handle, place: int, text: bytes) -> None:
+        """Change by way of a map on both sides."""
+        got = outcome(lambda: write_mapped(handle.mounted, place, text))
+        if handle.plain is not None:
+            assert got == outcome(lambda: write_mapped(handle.plain or 0, place, text))
+        else:
+            assert got == (("ok", 0) if place >= len(handle.content) else ("error", "EACCES"))
 
     # ---- more
 

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+"""The state machine of `test_state_machine.py` finds faults: mounts that have one are told from a plain folder."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.errors import Flaky, HypothesisWarning
+from hypothesis.stateful import run_state_machine_as_test
+
+pytestmark = pytest.mark.fuse
+
+_PROGRAM = Path(__file__).with_name("faulty.py")
+FAULTS = re.findall(r"^@fault\ndef (\w+)", _PROGRAM.read_text(encoding="utf-8"), re.MULTILINE)
+QUICKLY_FOUND = FAULTS
+
+# a failure is not made small: that it is found is enough
+SOME = settings(
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    stateful_step_count=50,
+    max_examples=12,
+    phases=[Phase.generate],
+    report_multiple_bugs=False,
+    database=None,
+)
+
+
+def run_with(fault: str, machine: type[Any], serve: Callable[..., Any]) -> None:
+    """Run the machine on mounts with a fault."""
+
+    def start(folder: Path) -> Any:
+        return serve(folder, program=_PROGRAM, environment={"FASTLEGACY_FAULT": fault})
+
+    machine.start = staticmethod(start)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", HypothesisWarning)
+        run_state_machine_as_test(machine, settings=SOME)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("fault", QUICKLY_FOUND)
+def test_a_fault_is_found(fault: str, machine: type[Any], serve: Callable[..., Any]) -> None:
+    with pytest.raises((AssertionError, Flaky)):
+        run_with(fault, machine, serve)
