@@ -383,7 +383,10 @@ cdef extern from "fuse_loop.h" nogil:
         uint64_t answered
     int fl_loop_run(fl_loop *)
     enum: FL_OP_RENAME
-    uint32_t fl_opcode
+    struct fl_request_t "__typeof__(fl_request)":
+        uint32_t opcode
+    fl_request_t fl_request
+    void fl_loop_send()
 
 cdef extern from *:
     """

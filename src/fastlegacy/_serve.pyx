@@ -369,7 +369,7 @@ cdef class Handles:
     @staticmethod
     def is_in_rename():
         """Whether this thread answers a rename: else libfuse has come to one by itself."""
-        return fl_opcode == FL_OP_RENAME
+        return fl_request.opcode == FL_OP_RENAME
 
     def fd(self, uintptr_t handle):
         """The descriptor of a real file, -1 of a virtual one."""
@@ -447,6 +447,11 @@ cdef void _detach(void *attached) noexcept nogil:
     free(kept)
 
 
+def send_address():
+    """Address of the function by which libfuse sends its answers in :func:`run_loop`: ``send`` of a ``fuse_chan_ops``."""
+    return <size_t>&fl_loop_send
+
+
 def run_loop(int fd, size_t request_bytes, uintptr_t session, uintptr_t channel, functions, int workers):
     """Serve the requests of a mount until it is gone: reads by C, the others by libfuse.
 
@@ -455,7 +460,7 @@ def run_loop(int fd, size_t request_bytes, uintptr_t session, uintptr_t channel,
     fd, request_bytes : int
         Descriptor of libfuse's channel, and how large a request may be.
     session, channel : int
-        Addresses of libfuse's objects.
+        Addresses of libfuse's objects; the channel is one that sends by :func:`send_address`.
     functions : (int, int, int)
         Addresses of libfuse's ``fuse_session_process``, ``fuse_session_exited`` and ``fuse_session_exit``.
     workers : int

@@ -35,9 +35,17 @@ struct fl_out_header {
     int32_t error;
     uint64_t unique;
 };
-enum { FL_OP_RENAME = 12, FL_OP_READ = 15, FL_OP_INTERRUPT = 36 };
-
-static __thread uint32_t fl_opcode; /* of the request that this thread gives to libfuse */
+enum {
+    FL_OP_GETATTR = 3,
+    FL_OP_SETATTR = 4,
+    FL_OP_READLINK = 5,
+    FL_OP_RENAME = 12,
+    FL_OP_OPEN = 14,
+    FL_OP_READ = 15,
+    FL_OP_OPENDIR = 27,
+    FL_OP_ACCESS = 34,
+    FL_OP_INTERRUPT = 36
+};
 
 
 #define FL_PAGE 4096
@@ -86,6 +94,38 @@ typedef struct {
     uint8_t *data; /* at the beginning of a page */
     size_t room;
 } fl_reply;
+
+/* What this thread gives to libfuse. */
+static __thread struct {
+    uint32_t opcode;
+    fl_loop *loop;
+} fl_request;
+
+/* 1 if the kernel asks by number, not by name, so that "no such entry" says: not the one that you mean. */
+static int fl_is_by_number(uint32_t opcode)
+{
+    return opcode == FL_OP_GETATTR || opcode == FL_OP_SETATTR || opcode == FL_OP_READLINK || opcode == FL_OP_OPEN ||
+           opcode == FL_OP_OPENDIR || opcode == FL_OP_ACCESS;
+}
+
+/* Send an answer of libfuse's. Where a file has just been replaced, libfuse knows no path to the old one, or none that
+ * is there. A program that asked by the name must not hear of that: ESTALE lets the kernel look the name up again. */
+static int fl_loop_send(void *channel, const struct iovec *parts, size_t count)
+{
+    fl_loop *l = fl_request.loop;
+    (void)channel;
+    if (!parts || !l)
+        return 0;
+    struct fl_out_header *out = parts[0].iov_base;
+    if (out->error == -ENOENT && fl_is_by_number(fl_request.opcode))
+        out->error = -ESTALE;
+    if (writev(l->fd, parts, (int)count) >= 0)
+        return 0;
+    int code = errno;
+    if (code != ENOENT && !l->exited(l->session)) /* ENOENT: nobody waits for the answer any more */
+        perror("fuse: writing device");
+    return -code;
+}
 
 static void *fl_work(void *);
 
@@ -170,7 +210,8 @@ static int fl_loop_take(fl_worker *w, char *request, fl_reply *reply, void **pyt
             fl_loop_spawn(l);
         if (!*python)
             *python = l->attach();
-        fl_opcode = in->opcode;
+        fl_request.opcode = in->opcode;
+        fl_request.loop = l;
         l->process(l->session, request, (size_t)n, l->channel);
     } else if (waiting == 0 && fl_now_ns() - start > FL_SLOW_NS && !__atomic_load_n(&l->waiting, __ATOMIC_ACQUIRE)) {
         fl_loop_spawn(l);

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -140,6 +142,32 @@ def test_who_is_just_closing_a_file_is_waited_for(hidden: SimpleNamespace) -> No
     hidden.users = iter([(2, 2), (1, 1), (0, 0)])
     hidden.files.hide("/mine", HIDDEN, is_replaced=False)
     assert names(hidden.folder) == []
+
+
+@pytest.mark.fuse
+def test_who_looks_while_a_file_is_replaced_is_never_told_that_it_is_not_there(mounted: Path) -> None:
+    kept, new, done = mounted / "kept", mounted / "new", threading.Event()
+    kept.write_text("0")
+    seen: set[str] = set()
+
+    def look() -> None:
+        while not done.is_set():
+            try:
+                kept.lstat()
+                seen.add(kept.read_text())
+            except OSError as error:
+                if error.errno != errno.ESTALE:  # replaced once more while the kernel was looking it up again
+                    raise
+
+    with ThreadPoolExecutor(2) as pool:
+        lookers = [pool.submit(look) for _ in range(2)]
+        for number in range(300):
+            new.write_text(str(number))
+            new.rename(kept)
+        done.set()
+        for looker in lookers:
+            looker.result()
+    assert seen <= {str(number) for number in range(300)}
 
 
 def test_a_folder_is_swept_of_what_nobody_has_open_any_more(hidden: SimpleNamespace) -> None:

@@ -165,6 +165,10 @@ class Names(Base):
         got = self.same(path, set_and_see, if_virtual="EROFS")
         assert got[0] == "error" or got == ("ok", (True, True)), (path, which)
 
+    # as in `Files`
+    unlink_2 = unlink
+    rename_2 = rename_3 = rename
+
 
 def _link(root: bytes, old: bytes, new: bytes) -> None:
     os.link(os.path.join(root, old), os.path.join(root, new), follow_symlinks=False)
