@@ -154,6 +154,18 @@ def readers_get_each_others_files() -> None:
     VirtualEntries.file = file  # type: ignore[method-assign]
 
 
+@fault
+def maps_of_appending_handles_are_appended() -> None:
+    """What was changed by way of a map is written by whatever handle there is, as that one writes."""
+
+    def write(self: Operations, _path: str | None, data: bytes, at: int, info: Any) -> int:
+        if self._handles.fd(info.fh) < 0:
+            raise OSError(errno.EBADF, "")
+        return os.pwrite(self._handles.fd(info.fh), data, at)
+
+    without_c("write", write)
+
+
 # ---- names
 
 

@@ -72,8 +72,8 @@ class CannotStart(Exception):
 class Handle:
     """A file that is open on both sides; without a plain one, a virtual file and its bytes."""
 
-    def __init__(self, mounted: int, plain: int | None, content: bytes = b"") -> None:
-        self.mounted, self.plain, self.content = mounted, plain, content
+    def __init__(self, path: bytes, mounted: int, plain: int | None, content: bytes = b"") -> None:
+        self.path, self.mounted, self.plain, self.content = path, mounted, plain, content
 
     def close(self) -> None:
         """Close it on both sides."""

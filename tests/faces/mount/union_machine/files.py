@@ -52,9 +52,9 @@ class Files(Base):
         if got[0] == "error":
             assert got == wanted, (path, how)
         elif got is wanted:
-            self.handles.append(Handle(got[1], None, self.virtual[path]))
+            self.handles.append(Handle(path, got[1], None, self.virtual[path]))
         else:
-            self.keep(Handle(got[1], wanted[1]))
+            self.keep(Handle(path, got[1], wanted[1]))
         if got[0] == "ok":
             self.use(self.handles[-1], then, place, text)
 

@@ -8,7 +8,7 @@ import os
 import stat
 
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import precondition, rule
 
 from union_machine.base import FIRST, Base, modes, names, paths
 from union_machine.compare import Result, eventually, is_folder, outcome, read_whole
@@ -54,6 +54,10 @@ class Names(Base):
     @rule(old=paths, new=paths)
     def rename(self, old: bytes, new: bytes) -> None:
         """Rename files and folders, over others too, open or not."""
+        self.do_rename(old, new)
+
+    def do_rename(self, old: bytes, new: bytes) -> None:
+        """Rename on both sides."""
         plain = [os.path.join(self.there, p) for p in (old, new)]
         # folders: what was removed while it is open would still be there. Two names of one file: libfuse parts them
         if any(is_folder(path) for path in plain) or any(handle.has_links() for handle in self.handles):
@@ -61,6 +65,12 @@ class Names(Base):
         here, there = (os.path.join(self.at, p) for p in (old, new))
         got = outcome(lambda: os.rename(here, there))
         assert got == self.renamed(old, new), (old, new, got)
+
+    @precondition(lambda self: self.handles)
+    @rule(old=names, which=st.integers(0, 6))
+    def rename_over_what_is_open(self, old: bytes, which: int) -> None:
+        """Whether it works or is refused, who has the other file open goes on."""
+        self.do_rename(old, self.handles[which % len(self.handles)].path)
 
     def renamed(self, old: bytes, new: bytes) -> Result:
         """What a rename has to be."""
