@@ -321,25 +321,19 @@ def test_an_error_is_not_remembered(data: Path, tmp_path: Path, read: list[str])
     """It may be one of a moment, or of permissions, which no signature tells of."""
     (data / "odd.h5").write_bytes(b"this is not HDF5")
     age(data)
-    assert remembered(data, tmp_path / "cache").files[str(data / "odd.h5")].error
-    read.clear()
-    again = remembered(data, tmp_path / "cache")
-    assert read == ["odd.h5"]
-    assert again.files[str(data / "odd.h5")].error
+    for files in ([*FILES, "odd.h5"], ["odd.h5"]):
+        read.clear()
+        assert remembered(data, tmp_path / "cache").files[str(data / "odd.h5")].error
+        assert sorted(read) == sorted(files)
 
 
-def test_a_link_to_what_is_not_there_yet_is_not_forgotten(data: Path, tmp_path: Path, read: list[str]) -> None:
+def test_a_link_to_what_is_not_there_yet_is_not_forgotten(data: Path, tmp_path: Path) -> None:
     """The folder with the link does not change when the file comes."""
-    (data / "later.h5").symlink_to(tmp_path / "elsewhere" / "later.h5")
+    (data / "later.h5").symlink_to(tmp_path / "later.h5")
     age(data)
-    names = [name for name, *_ in shown(remembered(data, tmp_path / "cache"))]
-    assert "later" not in names
-    (tmp_path / "elsewhere").mkdir()
-    write_stack(tmp_path / "elsewhere" / "later.h5", FRAMES)
-    read.clear()
-    again = remembered(data, tmp_path / "cache")
-    assert sorted(name for name, *_ in shown(again)) == sorted([*names, "later"])
-    assert read == ["later.h5"]
+    assert len(remembered(data, tmp_path / "cache").entries) == 2
+    write_stack(tmp_path / "later.h5", FRAMES)
+    assert "later" in [name for name, *_ in shown(remembered(data, tmp_path / "cache"))]
 
 
 def test_a_file_that_was_written_a_moment_ago_is_not_remembered(data: Path, tmp_path: Path, read: list[str]) -> None:
