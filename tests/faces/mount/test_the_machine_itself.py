@@ -39,7 +39,10 @@ SOME = settings(
 )
 
 
-def run_with(fault: str, machine: type[Any], serve: Callable[..., Any]) -> None:
+MORE = settings(SOME, max_examples=60, derandomize=False)
+
+
+def run_with(fault: str, machine: type[Any], serve: Callable[..., Any], how: settings = SOME) -> None:
     """Run the machine on mounts with a fault."""
 
     def start(folder: Path) -> Any:
@@ -48,7 +51,7 @@ def run_with(fault: str, machine: type[Any], serve: Callable[..., Any]) -> None:
     machine.start = staticmethod(start)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", HypothesisWarning)
-        run_state_machine_as_test(machine, settings=SOME)
+        run_state_machine_as_test(machine, settings=how)
 
 
 @pytest.mark.timeout(300)
@@ -63,4 +66,4 @@ def test_a_fault_is_found(fault: str, machine: type[Any], serve: Callable[..., A
 @pytest.mark.parametrize("fault", sorted(set(FAULTS) - set(QUICKLY_FOUND)))
 def test_any_fault_is_found(fault: str, machine: type[Any], serve: Callable[..., Any]) -> None:
     with pytest.raises((AssertionError, Flaky)):
-        run_with(fault, machine, serve)
+        run_with(fault, machine, serve, MORE)

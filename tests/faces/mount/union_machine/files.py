@@ -28,10 +28,11 @@ flags = st.sampled_from(
         os.O_RDWR | os.O_TRUNC,
         os.O_WRONLY | os.O_CREAT | os.O_APPEND,
         os.O_RDWR | os.O_APPEND,
+        os.O_RDWR | os.O_CREAT | os.O_APPEND,
     )
 )
 numbers = st.integers(0, _MOST_OPEN - 1)
-uses = st.sampled_from(("write", "cut", "map", "read"))
+uses = st.sampled_from(("write", "cut", "map", "map", "read"))
 
 
 class Files(Base):

@@ -144,7 +144,11 @@ class Names(Base):
         """Set permissions."""
         self.same(path, lambda p: os.chmod(p, mode), if_virtual="EROFS")
 
-    @rule(path=paths, uid=st.sampled_from((-1, 12345)), gid=st.sampled_from((-1, 54321)))
+    @rule(
+        path=st.one_of(paths, st.just(b"caf\xe9\xff")),
+        uid=st.sampled_from((-1, 12345)),
+        gid=st.sampled_from((-1, 54321)),
+    )
     def chown(self, path: bytes, uid: int, gid: int) -> None:
         """Set the owner, the group, or both; who is not root may not."""
         if (uid, gid) != (-1, -1):
@@ -177,6 +181,7 @@ class Names(Base):
 
     # as in `Files`
     unlink_2 = unlink
+    chown_2 = chown
     rename_2 = rename_3 = rename
 
 
