@@ -41,6 +41,10 @@ class Files(Base):
     @rule(path=paths, how=flags, mode=modes, then=uses, place=places, text=data)
     def open(self, path: bytes, how: int, mode: int, then: str, place: int, text: bytes) -> None:
         """Open, make, empty; use it at once, and keep it open."""
+        self.do_open(path, how, mode, then, place, text)
+
+    def do_open(self, path: bytes, how: int, mode: int, then: str, place: int, text: bytes) -> None:
+        """Open and use on both sides."""
         if len(self.handles) >= _MOST_OPEN:
             self.handles.pop(0).close()
         mask = os.umask(0o022)
@@ -167,6 +171,16 @@ class Files(Base):
             assert got == outcome(lambda: write_mapped(handle.plain or 0, place, text))
         else:
             assert got == (("ok", 0) if place >= len(handle.content) else ("error", "EACCES"))
+
+    @rule(
+        path=st.sampled_from((b"a", b"b", b"d1/b", FIRST)),
+        how=st.sampled_from((os.O_RDWR, os.O_RDWR | os.O_APPEND)),
+        place=places,
+        text=data,
+    )
+    def change_a_file_by_a_map(self, path: bytes, how: int, place: int, text: bytes) -> None:
+        """Open a file that is likely to be there, and change it by a map."""
+        self.do_open(path, how, 0o644, "map", place, text)
 
     # ---- more
 
