@@ -30,7 +30,11 @@ def collect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     def make(*sources: object, format: str = "edf", **options: Any) -> Collection:
         recipe = Recipe.of(
             format,
-            **{name: options.pop(name) for name in ("first", "reverse", "companions", "binning") if name in options},
+            **{
+                name: options.pop(name)
+                for name in ("first", "reverse", "companions", "binning", "mask")
+                if name in options
+            },
         )
         named = [source if isinstance(source, DataUrl) else str(source) for source in sources]
         made.append(Collection(named, recipe, **options))

@@ -273,6 +273,22 @@ def test_of_many_scans_some_have_no_frames_of_these_numbers(tmp_path: Path, coll
     assert len(found.root) == len(FRAMES)
 
 
+def test_only_the_absence_of_frames_is_an_empty_folder(tmp_path: Path, collect: Start) -> None:
+    """Of many scans, too, what is not understood is an error."""
+    bliss_dataset(tmp_path / "raw", {"1.1": FRAMES, "2.1": FRAMES})
+    assert list(collect(tmp_path / "raw", wanted=Wanted(frames=slice(100, None))).root) == []
+    backwards = collect(tmp_path / "raw", wanted=Wanted(frames=slice(5, 0, -1)))
+    with pytest.raises(UrlError, match="backwards"):
+        list(backwards.root)
+    mask = tmp_path / "mask.npy"
+    np.save(mask, np.zeros((3, 4), bool))
+    bliss_dataset(tmp_path / "live", {"1.1": FRAMES, "2.1": FRAMES}, running=["1.1", "2.1"])
+    for raw, follow in (("raw", False), ("live", True)):
+        masked = collect(tmp_path / raw, mask=str(mask), follow=follow)
+        with pytest.raises(UrlError, match="mask has the shape"):
+            list(masked.root)
+
+
 def test_one_scan_that_is_followed_is_not_alone(tmp_path: Path, collect: Start) -> None:
     bliss_dataset(tmp_path / "raw", {"1.1": FRAMES}, name="a.h5")
     one = collect(tmp_path / "raw" / "a.h5", follow=True)

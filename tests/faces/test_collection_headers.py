@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastlegacy.errors import LayoutError, UrlError
+from fastlegacy.errors import FastlegacyError, LayoutError, UrlError
 from fastlegacy.faces.collection import Collection
 from fastlegacy.faces.headers import Headers
 from fastlegacy.index.template import Template
@@ -321,3 +321,30 @@ def test_headers_change_while_others_read(proposal: Path, collect: Start) -> Non
         assert all(reader.result(60) for reader in readers)
     found.set_headers("", {"distance": "143mm"})
     assert {header(found, path, "SampleDistance") for path in paths} == {"0.143"}
+
+
+# ------------------------------------------------------------------------------------------------- closed stacks
+
+
+def test_what_no_header_can_hold_is_refused_though_nobody_has_opened_a_stack(proposal: Path, collect: Start) -> None:
+    found = collect(proposal, format="cbf", companions=())
+    assert all(stand.stack is None for stand in found.stands)
+    version = found.version
+    with pytest.raises(LayoutError, match=r"sample_0001\.h5"):
+        found.set_headers("", {"startangle": "0", "stepangle": "1e15"})
+    found.set_headers("", {"distance": "160mm"})  # what was refused does not stand in the way
+    assert found.version > version
+    assert re.search(rb"Detector_distance 0\.160* m", found.root[FILE.replace("edf", "cbf")].read())
+
+
+def test_a_damaged_stack_does_not_keep_headers_from_being_set_on_the_others(proposal: Path, collect: Start) -> None:
+    found = collect(proposal, companions=())
+    first = found.stands[0]
+    assert "sample_0001" in first.folders[0]
+    damaged = proposal / "sample_0001" / "sample_0001.h5"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    lines = found.set_headers("", {"distance": "160mm"})
+    assert lines == ["all files: distance=160mm holds for 4 stacks that nobody has opened yet"]
+    assert header(found, ELSEWHERE, "SampleDistance") == "0.16"
+    with pytest.raises(FastlegacyError):
+        found.root[FILE].read()

@@ -10,7 +10,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastlegacy import _core
@@ -29,6 +29,7 @@ def index_of(chunk, grid):
 
 @pytest.mark.parametrize("by_h5py", [False, True])
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
+@settings(deadline=None)
 @given(axes=AXES, data=st.data())
 def test_it_is_what_hdf5_says_of_each_chunk(by_h5py, libver, axes, data):
     shape, chunk = tuple(n for n, _ in axes), tuple(min(n, c) for n, c in axes)

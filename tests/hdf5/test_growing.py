@@ -397,6 +397,42 @@ def test_numbered_sources_that_come_one_by_one(tmp_path):
     check(stack)
 
 
+def test_of_a_source_that_is_shorter_than_its_mapping_counts_what_is_there(tmp_path):
+    """The mapping is of the whole source, which has 4 of 10 frames by now."""
+    url = virtual_over_a_growing_source(tmp_path, FRAMES[:4])
+    context = Context()
+    stack = Stack(url, growing=True, context=context)
+    assert stack.written().tolist() == [True] * 4 + [False] * 6
+    check(stack)
+    lengthen(tmp_path / "source.h5", FRAMES[:8])
+    stack = Stack(url, growing=True, context=context, after=stack)
+    assert stack.written().tolist() == [True] * 8 + [False] * 2
+    check(stack)
+    lengthen(tmp_path / "source.h5", FRAMES)
+    stack = Stack(url, growing=True, context=context, after=stack)
+    assert stack.written().all()
+    check(stack)
+
+
+def virtual_over_a_growing_source(folder, frames):
+    """A virtual dataset of as many frames as there will be, which shows all of another dataset."""
+    shape = frames.shape[1:]
+    with h5py.File(folder / "source.h5", "w") as file:
+        file.create_dataset("data", data=frames, maxshape=(None, *shape), chunks=(1, *shape))
+    layout = h5py.VirtualLayout(FRAMES.shape, FRAMES.dtype)
+    layout[:] = h5py.VirtualSource("source.h5", "data", FRAMES.shape, maxshape=(None, *shape))
+    with h5py.File(folder / "master.h5", "w", libver="latest") as file:
+        file.create_virtual_dataset("data", layout)
+    return f"{folder / 'master.h5'}::/data"
+
+
+def lengthen(path, frames):
+    with h5py.File(path, "r+", locking=False) as file:
+        before = len(file["data"])
+        file["data"].resize(len(frames), axis=0)
+        file["data"][before:] = frames[before:]
+
+
 def test_a_source_that_cannot_be_read_for_a_moment(tmp_path, monkeypatch):
     """What was there is there still; what comes is seen the next time."""
     context = Context()

@@ -317,6 +317,23 @@ def test_a_missing_file_that_a_link_leads_to_is_noticed_when_it_comes(tmp_path: 
     assert read == ["series_master.h5"]
 
 
+def test_an_error_is_not_remembered(data: Path, tmp_path: Path, read: list[str]) -> None:
+    """It may be one of a moment, or of permissions, which no signature tells of."""
+    (data / "odd.h5").write_bytes(b"this is not HDF5")
+    age(data)
+    for _ in range(2):
+        assert remembered(data, tmp_path / "cache").files[str(data / "odd.h5")].error
+    assert sorted(read) == sorted([*FILES, "odd.h5", "odd.h5"])
+
+
+def test_a_link_to_what_is_not_there_yet_is_not_forgotten(data: Path, tmp_path: Path) -> None:
+    (data / "later.h5").symlink_to(tmp_path / "later.h5")
+    age(data)
+    assert len(remembered(data, tmp_path / "cache").entries) == 2
+    write_stack(tmp_path / "later.h5", FRAMES)
+    assert "later" in [name for name, *_ in shown(remembered(data, tmp_path / "cache"))]
+
+
 def test_a_file_that_was_written_a_moment_ago_is_not_remembered(data: Path, tmp_path: Path, read: list[str]) -> None:
     os.utime(data / "plain.h5")
     remembered(data, tmp_path / "cache")

@@ -22,6 +22,7 @@ struct fl_out_header {
 enum {
     FL_OP_GETATTR = 3,
     FL_OP_SETATTR = 4,
+    FL_OP_READLINK = 5,
     FL_OP_OPEN = 14,
     FL_OP_READ = 15,
     FL_OP_RELEASE = 18,
@@ -29,6 +30,8 @@ enum {
     FL_OP_GETXATTR = 22,
     FL_OP_LISTXATTR = 23,
     FL_OP_REMOVEXATTR = 24,
+    FL_OP_OPENDIR = 27,
+    FL_OP_ACCESS = 34,
     FL_OP_CREATE = 35,
     FL_OP_INTERRUPT = 36,
 };

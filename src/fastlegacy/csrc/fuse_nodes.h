@@ -291,14 +291,24 @@ static void fl_node_note(const struct fl_in_header *in, const struct iovec *part
         fl_node_enter(h, node);
 }
 
-/* libfuse's answers. Returns 0 or -errno, as libfuse's own channel does. */
+/* 1 if the kernel asks by number, not by name: "no such entry" says then that it is not the one that is meant. */
+static int fl_is_by_number(uint32_t opcode)
+{
+    return opcode == FL_OP_GETATTR || opcode == FL_OP_SETATTR || opcode == FL_OP_READLINK || opcode == FL_OP_OPEN ||
+           opcode == FL_OP_OPENDIR || opcode == FL_OP_ACCESS;
+}
+
+/* libfuse's answers. Returns 0 or -errno, as libfuse's own channel does.
+ *
+ * Where a file has just been replaced, libfuse knows no path to the old one, or none that is there. A program that asked
+ * by the name must not hear of that: ESTALE lets the kernel look the name up again. */
 static int fl_channel_send(void *channel, const struct iovec *parts, size_t n)
 {
     const struct fl_in_header *in = fl_asked;
     (void)channel;
     if (!parts) /* no answer is wanted */
         return 0;
-    const struct fl_out_header *out = parts[0].iov_base;
+    struct fl_out_header *out = parts[0].iov_base;
     fl_mount *m = fl_served.mount;
     if (m && in && out->unique == in->unique) {
         if (!out->error)
@@ -309,6 +319,8 @@ static int fl_channel_send(void *channel, const struct iovec *parts, size_t n)
             fl_handle_unpin(h);
         if (answered)
             return sent;
+        if (out->error == -ENOENT && fl_is_by_number(in->opcode))
+            out->error = -ESTALE;
     }
     ssize_t done;
     while ((done = writev(fl_device, parts, (int)n)) < 0 && errno == EINTR)

@@ -9,6 +9,7 @@
 #define FL_FUSE_OPS_H
 
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <time.h>
 
 #include "names.h"
@@ -369,6 +370,27 @@ static int fl_fuse_read(const char *path, char *buf, size_t size, off_t at, stru
     return (int)n;
 }
 
+/* Write at a place of a file, whatever its descriptor says of appending. */
+static ssize_t fl_write_in_place(int fd, const char *buf, size_t size, off_t at)
+{
+#ifdef RWF_NOAPPEND
+    struct iovec part = {(void *)(uintptr_t)buf, size};
+    ssize_t n = pwritev2(fd, &part, 1, at, RWF_NOAPPEND);
+    if (n >= 0 || (errno != EOPNOTSUPP && errno != EINVAL && errno != ENOSYS))
+        return n;
+#endif
+    char link[40];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    int other = open(link, O_WRONLY | O_CLOEXEC);
+    if (other < 0)
+        return -1;
+    ssize_t done = pwrite(other, buf, size, at);
+    int code = errno;
+    close(other);
+    errno = code;
+    return done;
+}
+
 static int fl_fuse_write(const char *path, const char *buf, size_t size, off_t at, struct fl_fuse_file_info *fi)
 {
     fl_handle *h = (fl_handle *)(uintptr_t)fi->fh;
@@ -378,7 +400,11 @@ static int fl_fuse_write(const char *path, const char *buf, size_t size, off_t a
     uint64_t start = fl_now_ns();
     size_t done = 0;
     while (done < size) {
-        ssize_t n = pwrite(h->fd, buf + done, size - done, at + (off_t)done);
+        const char *from = buf + done;
+        off_t to = at + (off_t)done;
+        /* what was changed by way of a map: the kernel takes any handle for it, and an appending one would append */
+        ssize_t n = fi->writepage ? fl_write_in_place(h->fd, from, size - done, to)
+                                  : pwrite(h->fd, from, size - done, to);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && done == 0)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
@@ -162,3 +163,25 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 5) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+@pytest.fixture(scope="session")
+def union_machine() -> ModuleType:
+    """The package ``union_machine`` beside this file: a mount and a plain folder, compared."""
+    sys.path.insert(0, str(_PROGRAM.parent))
+    try:
+        return importlib.import_module("union_machine")
+    finally:
+        sys.path.pop(0)
+
+
+@pytest.fixture
+def machine(union_machine: ModuleType, serve: Callable[..., Served], served: ModuleType, tmp_path: Path) -> type[Any]:
+    """The state machine, for mounts that are ended whatever happens."""
+
+    class Machine(union_machine.MountAndFolder):  # type: ignore[name-defined, misc]
+        start = staticmethod(lambda folder: serve(folder))
+        room = tmp_path
+
+    Machine.served = served
+    return Machine

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import shutil
 import stat
@@ -191,6 +192,22 @@ def test_links_times_modes_pipes(mounted: Path, real: Path) -> None:
     assert (found.st_atime_ns, found.st_mtime_ns) == (1, 5_250_000_000)
     os.mkfifo(mounted / "pipe")
     assert stat.S_ISFIFO((real / "pipe").stat().st_mode)
+
+
+@pytest.mark.parametrize("mapped_by", [os.O_RDWR, os.O_RDWR | os.O_APPEND])
+def test_a_map_of_a_file_that_is_open_for_appending_is_written_in_place(
+    mounted: Path, real: Path, mapped_by: int
+) -> None:
+    path = mounted / "log"
+    path.write_bytes(b"0" * 10_000)
+    mapping, appending = os.open(path, mapped_by), os.open(path, os.O_RDWR | os.O_APPEND)
+    with mmap.mmap(mapping, 10_000) as view:
+        view[5:9] = b"here"
+        view.flush()
+    os.write(appending, b"end")
+    os.close(mapping)
+    os.close(appending)
+    assert (real / "log").read_bytes() == path.read_bytes() == b"0" * 5 + b"here" + b"0" * 9991 + b"end"
 
 
 def test_copying_a_whole_folder(mounted: Path, tmp_path: Path, served: ModuleType) -> None:
