@@ -289,7 +289,7 @@ cdef class Handles:
         if h == NULL:
             raise MemoryError
         h.mount = self.mount
-        h.fd = -1
+        h.fd, h.users = -1, 1
         memcpy(h.name, <const char *>name, len(name))
         FL_ATOMIC_ADD(&self.mount.counters.opened, 1)
         return h
@@ -404,7 +404,10 @@ cdef class Handles:
         for i in range(n):
             name = failures[i].name.decode("utf-8", "surrogateescape")
             exc = exception(&failures[i].error, failures[i].place.decode("utf-8", "surrogateescape"))
-            messages.append(f"{name}, bytes {failures[i].at} to {failures[i].at + failures[i].size}: {exc}")
+            what = f"{name}, bytes {failures[i].at} to {failures[i].at + failures[i].size}: "
+            if failures[i].error.code == FL_SILENT:
+                what = ""
+            messages.append(f"{what}{exc}")
         free(failures)
         if lost:
             messages.append(f"and {lost} more reads that failed")
@@ -434,7 +437,8 @@ cdef void _detach(void *attached) noexcept nogil:
     free(kept)
 
 
-def run_loop(int fd, size_t request_bytes, uintptr_t session, uintptr_t channel, functions, int workers):
+def run_loop(int fd, size_t request_bytes, uintptr_t session, uintptr_t channel, functions, int workers,
+             Handles handles, uintptr_t files):
     """Serve the requests of a mount until it is gone: reads by C, the others by libfuse.
 
     Parameters
@@ -447,6 +451,15 @@ def run_loop(int fd, size_t request_bytes, uintptr_t session, uintptr_t channel,
         Addresses of libfuse's ``fuse_session_process``, ``fuse_session_exited`` and ``fuse_session_exit``.
     workers : int
         How many threads stay when there is little to do.
+    handles : Handles
+        What is served.
+    files : int
+        Address of the table of source files, with their patience; 0: whoever waits for a source waits for ever.
+
+    Returns
+    -------
+    int
+        How many threads still wait for a source. All that they use has to be kept for ever.
 
     Raises
     ------
@@ -455,7 +468,7 @@ def run_loop(int fd, size_t request_bytes, uintptr_t session, uintptr_t channel,
     """
     cdef fl_loop *loop = <fl_loop *>calloc(1, sizeof(fl_loop))
     cdef uintptr_t process, exited, end
-    cdef int code
+    cdef int code, left
     if loop == NULL:
         raise MemoryError
     process, exited, end = functions
@@ -463,8 +476,12 @@ def run_loop(int fd, size_t request_bytes, uintptr_t session, uintptr_t channel,
     loop.session, loop.channel = <void *>session, <void *>channel
     loop.process, loop.exited, loop.exit = <fl_process_fn>process, <fl_exited_fn>exited, <fl_exit_fn>end
     loop.attach, loop.detach = _attach, _detach
+    loop.overdue.files, loop.overdue.mount = <fl_files *>files, handles.mount
     with nogil:
         code = fl_loop_run(loop)
-    free(loop)
+    left = loop.left
+    if not left:
+        free(loop)
     if code:
         raise OSError(code, strerror(code))
+    return left

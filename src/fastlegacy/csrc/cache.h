@@ -15,6 +15,7 @@
 
 #include "bitshuffle.h"
 #include "status.h"
+#include "visits.h"
 
 #define FL_CACHE_SLOTS 4096
 #define FL_SPARE 8 /* buffers that are kept */
@@ -26,6 +27,7 @@ typedef struct fl_entry {
     uint64_t owner, chunk; /* the key */
     int state;             /* FL_LOADING ... */
     int users;
+    uint64_t start_ns;     /* when somebody began to load it */
     uint8_t *data;
     size_t room;           /* bytes that are allocated at data */
     size_t bytes;          /* what it costs: data and block places */
@@ -47,14 +49,14 @@ typedef struct {
     fl_entry *slots[FL_CACHE_SLOTS];
     fl_entry *newest, *oldest;
     size_t bytes, max_bytes;
-    uint64_t hits, misses;
+    uint64_t hits, misses, patience_ns; /* how long one waits for what another loads; 0: for ever */
 } fl_cache;
 
 static void fl_cache_init(fl_cache *c, size_t max_bytes)
 {
     memset(c, 0, sizeof *c);
     pthread_mutex_init(&c->lock, NULL);
-    pthread_cond_init(&c->loaded, NULL);
+    fl_monotonic_cond_init(&c->loaded);
     c->max_bytes = max_bytes;
 }
 
@@ -185,7 +187,8 @@ static void fl_cache_free(fl_cache *c)
 }
 
 /* The entry of a chunk, held for the caller until fl_cache_release. `*mine` is set to 1 where the caller has to load
- * it and then call fl_cache_loaded. Without `make`, NULL where the chunk is not there; NULL also without memory. */
+ * it and then call fl_cache_loaded. Without `make`, NULL where the chunk is not there; NULL also without memory, and,
+ * with `*mine` -1, where whoever loads it waits for a source that does not answer. */
 static fl_entry *fl_cache_get(fl_cache *c, uint64_t owner, uint64_t chunk, int make, int *mine)
 {
     *mine = 0;
@@ -201,6 +204,7 @@ static fl_entry *fl_cache_get(fl_cache *c, uint64_t owner, uint64_t chunk, int m
                 e->chunk = chunk;
                 e->state = FL_LOADING;
                 e->users = 1;
+                e->start_ns = fl_now_ns();
                 e->next = *slot;
                 *slot = e;
                 fl_cache_link_newest(c, e);
@@ -222,8 +226,18 @@ static fl_entry *fl_cache_get(fl_cache *c, uint64_t owner, uint64_t chunk, int m
             pthread_mutex_unlock(&c->lock);
             return NULL;
         }
-        pthread_cond_wait(&c->loaded, &c->lock); /* a failed one goes away, and the next of us tries again */
+        /* a failed one goes away, and the next of us tries again */
+        if (!fl_wait_patiently(&c->loaded, &c->lock, e->start_ns, c->patience_ns)) {
+            *mine = -1;
+            pthread_mutex_unlock(&c->lock);
+            return NULL;
+        }
     }
+}
+
+static int fl_cache_none(int mine, fl_error *e)
+{
+    return mine < 0 ? fl_fail(e, FL_SILENT, "another read waits for it") : fl_fail(e, FL_NOMEM, "");
 }
 
 /* The caller has taken `served` bytes from the entry and needs it no longer. */

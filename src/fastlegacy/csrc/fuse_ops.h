@@ -2,14 +2,14 @@
  *
  * The operations of a mount that carry bytes or tell attributes, as libfuse 2 calls them: no Python, no GIL.
  *
- * `fi->fh` is the address of an fl_handle, made by Python's `open`. libfuse sends RELEASE only after the last READ of
- * an open file, so a handle is never used after it was freed.
+ * `fi->fh` is the address of an fl_handle, made by Python's `open`. The kernel sends RELEASE only after the last READ of
+ * an open file was answered. Somebody else may have answered it, for one who still waits for the source: so handles
+ * have users.
  */
 #ifndef FL_FUSE_OPS_H
 #define FL_FUSE_OPS_H
 
 #include <sys/types.h>
-#include <time.h>
 
 #include "names.h"
 #include "splice.h"
@@ -65,6 +65,7 @@ typedef struct fl_handle {
     fl_vfile *file; /* NULL: a real file */
     fl_owner *owner;
     int fd;
+    int users;                /* the kernel, and who reads; written with __atomic */
     int stale, used;          /* written with __atomic: may not be read any more; the kernel has asked for bytes */
     uint64_t version, number; /* of all headers when it was opened; no two handles have the same number */
     struct fl_handle *next, **link;
@@ -73,21 +74,14 @@ typedef struct fl_handle {
 
 #define FL_COUNT(field, n) __atomic_fetch_add(&h->mount->counters.field, (uint64_t)(n), __ATOMIC_RELAXED)
 
-static inline uint64_t fl_now_ns(void)
+/* `name` is "" where it is not known which file was asked for. */
+static void fl_mount_note(fl_mount *m, const char *name, int64_t at, size_t size, const fl_error *e)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static void fl_mount_note(fl_handle *h, int64_t at, size_t size, const fl_error *e)
-{
-    fl_mount *m = h->mount;
-    FL_COUNT(errors, 1);
+    __atomic_fetch_add(&m->counters.errors, 1, __ATOMIC_RELAXED);
     pthread_mutex_lock(&m->lock);
     if (m->n_failures < FL_ERRORS) {
         fl_failure *f = &m->failures[m->n_failures++];
-        snprintf(f->name, sizeof f->name, "%s", h->name);
+        snprintf(f->name, sizeof f->name, "%s", name);
         f->at = at;
         f->size = size;
         f->error = *e;
@@ -196,12 +190,34 @@ static int fl_has_older(fl_mount *m, const char *name, uint64_t version)
 
 /* ---- the functions that libfuse calls */
 
-static int fl_fuse_read(const char *path, char *buf, size_t size, off_t at, struct fl_fuse_file_info *fi)
+/* Who calls this for the last user frees the handle. After it the mount may be gone: when nothing is open any more,
+ * whoever owns it is free to free it. */
+static void fl_handle_drop(fl_handle *h)
 {
-    fl_handle *h = (fl_handle *)(uintptr_t)fi->fh;
-    (void)path;
-    if (!h)
-        return -EBADF;
+    if (__atomic_sub_fetch(&h->users, 1, __ATOMIC_ACQ_REL))
+        return;
+    fl_mount *m = h->mount;
+    if (h->file) {
+        fl_vfile_release(h->file);
+        /* the last: from now on Python may let go of the pixels */
+        __atomic_fetch_sub(&h->owner->open, 1, __ATOMIC_RELEASE);
+    } else {
+        close(h->fd);
+    }
+    free(h);
+    __atomic_fetch_add(&m->counters.releases, 1, __ATOMIC_RELEASE);
+}
+
+/* The kernel does not use the handle any more. */
+static void fl_handle_free(fl_handle *h)
+{
+    if (h->file)
+        fl_handle_leave(h);
+    fl_handle_drop(h);
+}
+
+static int fl_handle_read(fl_handle *h, char *buf, size_t size, off_t at)
+{
     uint64_t start = fl_now_ns();
     int64_t n;
     if (h->file) {
@@ -212,7 +228,7 @@ static int fl_fuse_read(const char *path, char *buf, size_t size, off_t at, stru
         fl_error_clear(&e);
         n = fl_vfile_read(h->file, (uint8_t *)buf, size, at, &e);
         if (n < 0) {
-            fl_mount_note(h, at, size, &e);
+            fl_mount_note(h->mount, h->name, at, size, &e);
             return -EIO;
         }
         FL_COUNT(reads, 1);
@@ -226,6 +242,18 @@ static int fl_fuse_read(const char *path, char *buf, size_t size, off_t at, stru
     }
     FL_COUNT(read_ns, fl_now_ns() - start);
     return (int)n;
+}
+
+static int fl_fuse_read(const char *path, char *buf, size_t size, off_t at, struct fl_fuse_file_info *fi)
+{
+    fl_handle *h = (fl_handle *)(uintptr_t)fi->fh;
+    (void)path;
+    if (!h)
+        return -EBADF;
+    __atomic_add_fetch(&h->users, 1, __ATOMIC_ACQ_REL);
+    int n = fl_handle_read(h, buf, size, at);
+    fl_handle_drop(h);
+    return n;
 }
 
 static int fl_fuse_write(const char *path, const char *buf, size_t size, off_t at, struct fl_fuse_file_info *fi)
@@ -266,22 +294,6 @@ static int fl_fuse_flush(const char *path, struct fl_fuse_file_info *fi)
     if (copy < 0)
         return -errno;
     return close(copy) < 0 ? -errno : 0;
-}
-
-/* After it the mount may be gone: when nothing is open any more, whoever owns it is free to free it. */
-static void fl_handle_free(fl_handle *h)
-{
-    fl_mount *m = h->mount;
-    if (h->file) {
-        fl_handle_leave(h);
-        fl_vfile_release(h->file);
-        /* the last: from now on Python may let go of the pixels */
-        __atomic_fetch_sub(&h->owner->open, 1, __ATOMIC_RELEASE);
-    } else {
-        close(h->fd);
-    }
-    free(h);
-    __atomic_fetch_add(&m->counters.releases, 1, __ATOMIC_RELEASE);
 }
 
 /* ---- attributes: answered from what Python has told, and else by Python */

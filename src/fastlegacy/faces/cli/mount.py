@@ -38,6 +38,13 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--rename", action="store_true", help="move FOLDER to FOLDER_real meanwhile, not mount over it")
     group.add_argument("--allow-other", action="store_true", help="let other users see the files")
+    group.add_argument(
+        "--read-timeout",
+        metavar="SECONDS",
+        type=float,
+        default=60.0,
+        help="a read that the file system of an HDF5 file does not answer for so long fails (60; 0: wait for ever)",
+    )
     group.add_argument("-o", dest="options", metavar="OPTS", help="more options for FUSE, separated by commas")
     group = parser.add_argument_group("background")
     group.add_argument("--background", action="store_true", help="return as soon as the mount answers; it goes on")
@@ -85,6 +92,7 @@ def _serve(args: argparse.Namespace, sources: Sequence[str | DataUrl], folder: s
             rename=args.rename,
             allow_other=args.allow_other,
             options=args.options,
+            read_timeout_s=args.read_timeout,
             settings=_settings(args, sources),
             on_ready=announce,
         )

@@ -11,16 +11,18 @@ import errno
 import logging
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fastlegacy.errors import FastlegacyError, LayoutError
+from fastlegacy.errors import FastlegacyError, LayoutError, SilentSourceError
 from fastlegacy.faces.mount.native import NativeNames
 from fastlegacy.faces.mount.overlay import Overlay
 from fastlegacy.faces.mount.pages import KernelPages, Use
+from fastlegacy.faces.mount.rarely import Rarely
 from fastlegacy.faces.mount.real import Attributes, Caller, attributes_of, failure
 from fastlegacy.faces.mount.statistics import Counters
 from fastlegacy.faces.mount.virtual import Entry
@@ -76,6 +78,8 @@ class Operations:
         How long the kernel keeps attributes and names (the options ``attr_timeout`` and ``entry_timeout``), seconds.
     names : NativeNames, optional
         Lets C answer what it can without Python.
+    rarely : Rarely, optional
+        What keeps the log short.
     """
 
     use_ns = True
@@ -96,8 +100,10 @@ class Operations:
         version: Callable[[], int] = lambda: 0,
         remembered_s: float = 1.0,
         names: NativeNames | None = None,
+        rarely: Rarely | None = None,
     ) -> None:
         self._names = names
+        self.is_over = False  # the mount has ended, and who comes late must not go back to libfuse
         self.native_attributes = None if names is None else handles.attributes
         self._overlay = overlay
         self._handles = handles
@@ -116,6 +122,7 @@ class Operations:
         self._opened: dict[int, str] = {}
         self._pages = KernelPages(handles, version, remembered_s=remembered_s)
         self._told: set[str] = set()
+        self._rarely = rarely or Rarely()
 
     def __call__(self, operation: str, *arguments: Any) -> Any:
         """Run an operation: count it, and let nothing but an OSError with an errno out."""
@@ -135,8 +142,14 @@ class Operations:
             raise self._internal(operation, error) from error
         finally:
             self.counters.add(operation, time.perf_counter_ns() - start)
+            if self.is_over and operation not in ("destroy", "init"):
+                threading.Event().wait()
 
     def _tell(self, operation: str, arguments: tuple[Any, ...], error: FastlegacyError) -> None:
+        if isinstance(error, SilentSourceError):  # of all that is on it
+            for line in self._rarely.lines([str(error)]):
+                _log.error("%s", line)
+            return
         # once: a file that cannot be measured is asked for with each listing, and its error is the same each time
         of = f" of {arguments[0]}" if arguments and isinstance(arguments[0], str) else ""
         message = f"{operation}{of}: {error}"
