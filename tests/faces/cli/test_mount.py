@@ -40,7 +40,7 @@ def test_the_shortest_way(
     ((names, layout, folder, options, geometry),) = calls
     assert names == [f"data000{i}.edf" for i in range(1, 6)]
     assert (layout, folder) == ("edf", str(tmp_path / "out"))
-    assert options == {"rename": False, "allow_other": False, "options": None}
+    assert options == {"rename": False, "allow_other": False, "options": None, "read_timeout_s": 60.0}
     assert geometry.start_deg is None
     shown = capsys.readouterr()
     assert "5 virtual files (data0001.edf and on)" in shown.err
@@ -51,11 +51,12 @@ def test_all_options_are_handed_over(
     scan: Path, tmp_path: Path, calls: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = "--format flat --stem s --first 7 --run 2 --rename --allow-other -o ro,max_read=4096 --memory 64MB -q"
+    options += " --read-timeout 5"
     assert main(["mount", f"{scan}::/entry/data", str(tmp_path), *options.split(), "--missing", "fill"]) == 0
     ((names, layout, _, handed, geometry),) = calls
     assert names[0] == "s0007.raw"
     assert layout == "flat"
-    assert handed == {"rename": True, "allow_other": True, "options": "ro,max_read=4096"}
+    assert handed == {"rename": True, "allow_other": True, "options": "ro,max_read=4096", "read_timeout_s": 5.0}
     assert geometry.run == 2
     shown = capsys.readouterr()
     assert shown.out == shown.err == ""

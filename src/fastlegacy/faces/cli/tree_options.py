@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -183,6 +183,7 @@ def opened_collection(
         If an option's value is not understood, a source is not there, or the format cannot hold a stack.
     """
     from fastlegacy.faces.collection import Collection
+    from fastlegacy.faces.guard import Guard
     from fastlegacy.faces.progress import Looking
     from fastlegacy.faces.recipe import Recipe
     from fastlegacy.hdf5.files import default_context
@@ -207,6 +208,7 @@ def opened_collection(
     if args.memory is not None:
         default_context().cache.max_bytes = units.memory_bytes(args.memory, "--memory")
     with (
+        closing(Guard()) as guard,
         Looking(quiet=bool(args.quiet)) as told,
         Collection(
             sources,
@@ -219,6 +221,7 @@ def opened_collection(
             follow=follow,
             memory=folder,
             told=told,
+            guard=guard,
         ) as collection,
     ):
         yield collection
