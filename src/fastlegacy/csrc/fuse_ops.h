@@ -280,6 +280,45 @@ static int fl_fuse_write(const char *path, const char *buf, size_t size, off_t a
     return (int)done;
 }
 
+/* A descriptor that is kept for the moment when there are no more: who has saved a file must still be told at close. */
+static struct {
+    pthread_mutex_t lock;
+    int fd; /* 0: none */
+} fl_reserved = {PTHREAD_MUTEX_INITIALIZER, 0};
+
+static void fl_reserve(void)
+{
+    if (__atomic_load_n(&fl_reserved.fd, __ATOMIC_ACQUIRE) > 0)
+        return;
+    pthread_mutex_lock(&fl_reserved.lock);
+    if (fl_reserved.fd <= 0)
+        __atomic_store_n(&fl_reserved.fd, open("/dev/null", O_RDONLY | O_CLOEXEC), __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&fl_reserved.lock);
+}
+
+static int fl_dup_to_close(int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (copy >= 0 || errno != EMFILE)
+        return copy;
+    pthread_mutex_lock(&fl_reserved.lock);
+    if (fl_reserved.fd > 0) {
+        close(fl_reserved.fd);
+        __atomic_store_n(&fl_reserved.fd, 0, __ATOMIC_RELEASE);
+        copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    }
+    pthread_mutex_unlock(&fl_reserved.lock);
+    return copy;
+}
+
+/* 1 if nothing can be told at close, as nothing was written. */
+static int fl_only_reads(int fd)
+{
+    int code = errno, flags = fcntl(fd, F_GETFL);
+    errno = code;
+    return flags >= 0 && (flags & O_ACCMODE) == O_RDONLY;
+}
+
 /* close() of a descriptor to a real file: what the file system has to say at close (quota, NFS) reaches the program. */
 static int fl_fuse_flush(const char *path, struct fl_fuse_file_info *fi)
 {
@@ -290,10 +329,12 @@ static int fl_fuse_flush(const char *path, struct fl_fuse_file_info *fi)
     FL_COUNT(flushes, 1);
     if (h->file)
         return 0;
-    int copy = dup(h->fd);
+    int copy = fl_dup_to_close(h->fd);
     if (copy < 0)
-        return -errno;
-    return close(copy) < 0 ? -errno : 0;
+        return fl_only_reads(h->fd) ? 0 : -errno;
+    int result = close(copy) < 0 ? -errno : 0;
+    fl_reserve();
+    return result;
 }
 
 /* ---- attributes: answered from what Python has told, and else by Python */
