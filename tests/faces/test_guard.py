@@ -27,7 +27,7 @@ FRAMES = np.arange(3 * 16 * 20, dtype="u2").reshape(3, 16, 20)
 @pytest.fixture
 def guard() -> Iterator[Guard]:
     """A guard with little patience."""
-    with closing(Guard(limit_s=2)) as made:
+    with closing(Guard(limit_s=1)) as made:
         yield made
 
 
@@ -125,7 +125,7 @@ def test_with_threads_another_process_is_asked(guard: Guard, tmp_path: Path) -> 
     finally:
         over.set()
         thread.join()
-    assert outcomes == [passes(Guard(limit_s=2), path) for path in files]
+    assert outcomes == [passes(Guard(limit_s=1), path) for path in files]
     assert passes(guard, tmp_path / "master.h5")
     assert passes(guard, tmp_path / "source.h5")
 

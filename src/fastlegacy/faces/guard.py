@@ -17,11 +17,12 @@ from contextlib import ExitStack, suppress
 
 from fastlegacy.errors import SourceError
 from fastlegacy.hdf5.files import default_context
-from fastlegacy.index.crawl import CRASHES, DEADLY, Record, helper, look_closely
+from fastlegacy.index.crawl import CRASHES, DEADLY, Record, helper, limit_work, look_closely
 
 __all__ = ["Guard"]
 
-_LIMIT_S = 10  # of work; and, of a process that was started before, of waiting
+_LIMIT_S = 20  # of the processor's time
+_PATIENCE_S = 300.0  # for a process that stands still for another reason
 _MOST_KNOWN = 1000
 
 Signature = tuple[int, int, int]
@@ -87,7 +88,7 @@ class Guard:
         if threading.active_count() == 1:
             return _survived(real, self._limit_s)
         if not self._is_started:
-            self._ask = self._ends.enter_context(helper(self._limit_s, closely=True))
+            self._ask = self._ends.enter_context(helper(_PATIENCE_S, closely=True, work_s=self._limit_s))
             self._is_started = True
         if self._ask is None:
             return True  # no process can be started: then it is as if nobody had looked
@@ -129,14 +130,13 @@ def _survived(path: str, limit_s: int) -> bool:
         os.waitpid(child, 0)
         raise
     # what was ended by somebody else says nothing of the file
-    return not os.WIFSIGNALED(status) or os.WTERMSIG(status) not in CRASHES | {signal.SIGXCPU}
+    return not os.WIFSIGNALED(status) or os.WTERMSIG(status) not in CRASHES
 
 
 def _look(path: str, limit_s: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
     os.dup2(null, 2)
-    # of processor time: a slow file system is no hang
-    resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s + 1))
+    limit_work(limit_s)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     look_closely(path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -30,7 +31,17 @@ from fastlegacy.hdf5.virtual import source_files
 from fastlegacy.index.store import Source, sources_of
 from fastlegacy.sources.find import Claim, Found, claims, places_of, source_named
 
-__all__ = ["CRASHES", "DEADLY", "Record", "Stored", "helper", "look_closely", "look_into", "look_into_all"]
+__all__ = [
+    "CRASHES",
+    "DEADLY",
+    "Record",
+    "Stored",
+    "helper",
+    "limit_work",
+    "look_closely",
+    "look_into",
+    "look_into_all",
+]
 
 _log = logging.getLogger("fastlegacy.catalogue")
 
@@ -39,7 +50,7 @@ _MOST_HELPERS = 16
 _END_S = 5.0
 _START_S = 30.0  # until a new process is there, on a busy machine
 _CLOSELY = "--closely"
-CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGXCPU}
 """Signals that a process dies of by its own fault."""
 
 _LIMIT_S = 300.0  # for one file: HDF5 may never come back from a damaged one
@@ -145,6 +156,14 @@ def look_into(file: str, real_path: RealPath = lambda path: path) -> Record:
         stacks, error = (), str(exc)
     sources = tuple(before.get(source[0], source) for source in sources_of({file, *context.asked}, real_path))
     return Record(file, sources, stacks, error)
+
+
+def limit_work(seconds: int) -> None:
+    """Let this process die of SIGXCPU when it has worked for so long from now on: a slow file system is no hang."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limit = int(used.ru_utime + used.ru_stime) + 1 + seconds
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 def look_closely(place: str) -> Record:
@@ -276,7 +295,9 @@ def _deadly(file: str) -> Record:
 
 
 @contextmanager
-def helper(limit_s: float = _LIMIT_S, *, closely: bool = False) -> Iterator[Callable[[str], Record | None] | None]:
+def helper(
+    limit_s: float = _LIMIT_S, *, closely: bool = False, work_s: int = 0
+) -> Iterator[Callable[[str], Record | None] | None]:
     """Start another process; yield what asks it for the record of a file (None: no process can be started).
 
     What asks returns None where the process has died at the file, or did not answer in time: it has ended then. HDF5
@@ -288,9 +309,11 @@ def helper(limit_s: float = _LIMIT_S, *, closely: bool = False) -> Iterator[Call
         How long it may take for a file.
     closely : bool
         Let it read the rest of the structure, too.
+    work_s : int
+        How much of the processor's time it may take for a file; 0: as much as it likes.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, "-m", "fastlegacy.index.crawl", *([_CLOSELY] if closely else [])]
+    command = [sys.executable, "-m", "fastlegacy.index.crawl", *([_CLOSELY] if closely else []), str(work_s)]
     try:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     except OSError as exc:
@@ -341,8 +364,11 @@ def _serve() -> None:
     # ctrl-c at the terminal is for the process that asks, which then closes the pipe
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     h5py._errors.silence_errors()
-    look = look_closely if sys.argv[1:] == [_CLOSELY] else look_into
+    look = look_closely if _CLOSELY in sys.argv else look_into
+    work_s = int(sys.argv[-1]) if len(sys.argv) > 1 else 0
     for line in sys.stdin.buffer:
+        if work_s:
+            limit_work(work_s)
         record = look(json.loads(line))
         sys.stdout.buffer.write(json.dumps(record.to_json()).encode() + b"\n")
         sys.stdout.buffer.flush()
