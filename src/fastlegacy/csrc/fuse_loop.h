@@ -18,7 +18,6 @@
 #include "overdue.h"
 
 #define FL_PAGE 4096
-#define FL_READ_MOST (1 << 20) /* bytes of a reply; libfuse 2 has told the kernel to ask for 128 KiB at most */
 #define FL_SLOW_NS 1000000     /* a read that lasts longer waits for a disk, or for Python */
 #define FL_WORKERS 128         /* without those that hang */
 #define FL_END_SIGNAL (SIGRTMAX - 3)
@@ -113,7 +112,7 @@ static void fl_loop_is_late(fl_loop *l)
 static int fl_loop_read(fl_loop *l, int slot, const struct fl_in_header *in, size_t size, fl_reply *reply)
 {
     const struct fl_read_in *r = (const struct fl_read_in *)(in + 1);
-    if (size < sizeof *in + sizeof *r || !r->fh || r->size > FL_READ_MOST || r->offset > INT64_MAX)
+    if (!fl_read_is_ours(in, size))
         return 0;
     if (reply->room < r->size) {
         void *data;

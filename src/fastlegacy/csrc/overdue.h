@@ -42,6 +42,7 @@ enum {
     FL_OP_INTERRUPT = 36
 };
 
+#define FL_READ_MOST (1 << 20)         /* bytes of a reply; libfuse 2 has told the kernel to ask for 128 KiB at most */
 #define FL_SLOTS 1024                  /* requests at a time, those that hang included */
 #define FL_LOOK_NS 100000000u
 #define FL_END_PATIENCE_NS 2000000000u /* who only asks something is waited for so long at the end of the mount */
@@ -80,6 +81,13 @@ static void fl_answer_error(int fd, uint64_t unique, int code)
         ;
 }
 
+/* 0 if a read is as the kernel never sends it. */
+static int fl_read_is_ours(const struct fl_in_header *in, size_t size)
+{
+    const struct fl_read_in *r = (const struct fl_read_in *)(in + 1);
+    return size >= sizeof *in + sizeof *r && r->fh && r->size <= FL_READ_MOST && r->offset <= INT64_MAX;
+}
+
 static void fl_asked_fill(fl_asked *a, const struct fl_in_header *in, size_t size)
 {
     const struct fl_read_in *r = (const struct fl_read_in *)(in + 1);
@@ -94,7 +102,7 @@ static void fl_asked_fill(fl_asked *a, const struct fl_in_header *in, size_t siz
     a->is_question = 0;
     switch (in->opcode) {
     case FL_OP_READ:
-        if (size >= sizeof *in + sizeof *r && r->fh && ((fl_handle *)(uintptr_t)r->fh)->file) {
+        if (fl_read_is_ours(in, size) && ((fl_handle *)(uintptr_t)r->fh)->file) {
             a->handle = (fl_handle *)(uintptr_t)r->fh;
             a->at = (int64_t)r->offset;
             a->size = r->size;
