@@ -15,6 +15,7 @@ cdef extern from "status.h" nogil:
         FL_PYTHON
         FL_BEYOND
         FL_RESIZED
+        FL_SILENT
     ctypedef struct fl_error:
         int code
         int sys_errno
@@ -76,6 +77,7 @@ cdef extern from "cache.h" nogil:
         size_t ahead_bytes
         uint64_t ahead_loads
         uint64_t ahead_hits
+        uint64_t patience_ns
     void fl_cache_init(fl_cache *, size_t)
     void fl_cache_free(fl_cache *)
     void fl_cache_set_max(fl_cache *, size_t)
@@ -126,7 +128,10 @@ cdef extern from "filters.h" nogil:
     int fl_pipeline_is_blocks(const fl_pipeline *, uint32_t)
 
 cdef extern from "files.h" nogil:
+    ctypedef struct fl_visits:
+        uint64_t patience_ns
     ctypedef struct fl_files:
+        fl_visits visits
         int n
         int used
         int open
@@ -138,6 +143,8 @@ cdef extern from "files.h" nogil:
     int fl_files_same(fl_files *, int, uint64_t, uint64_t, int64_t)
     int fl_files_rename(fl_files *, int, const char *)
     void fl_files_close_idle(fl_files *, int)
+    uint64_t fl_files_waited(fl_files *)
+    int fl_files_answer(fl_files *, const char *, int)
 
 cdef extern from "dataset.h" nogil:
     enum:
@@ -374,6 +381,7 @@ cdef extern from "fuse_ops.h" nogil:
         fl_vfile *file
         fl_owner *owner
         int fd
+        int users
         int stale
         uint64_t version
         uint64_t number
@@ -420,6 +428,11 @@ cdef extern from "fuse_nodes.h" nogil:
     int fl_node_follow(fl_mount *, int)
     void *fl_channel_functions()
 
+cdef extern from "overdue.h" nogil:
+    ctypedef struct fl_overdue:
+        fl_files *files
+        fl_mount *mount
+
 cdef extern from "fuse_loop.h" nogil:
     ctypedef void (*fl_process_fn)(void *, const char *, size_t, void *)
     ctypedef int (*fl_exited_fn)(void *)
@@ -435,7 +448,9 @@ cdef extern from "fuse_loop.h" nogil:
         void *(*attach)() noexcept nogil
         void (*detach)(void *) noexcept nogil
         int few
+        int left
         uint64_t answered
+        fl_overdue overdue
     int fl_loop_run(fl_loop *)
 
 cdef extern from *:

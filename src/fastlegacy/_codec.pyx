@@ -12,7 +12,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from fastlegacy._c cimport *
-from fastlegacy.errors import DecodeError, LayoutError, SourceError, UrlError
+from fastlegacy.errors import DecodeError, LayoutError, SilentSourceError, SourceError, UrlError
 
 
 # ---------------------------------------------------------------------------------------------------- errors
@@ -28,6 +28,11 @@ cdef object exception(const fl_error *e, str place):
     if e.code == FL_BEYOND:
         hint = "clip such pixels (--saturate clip), or choose a format with larger numbers"
         return LayoutError(message, **where, hint=hint)
+    if e.code == FL_SILENT:
+        # about the file: whatever is read of it fails alike
+        silent = file or (<const char *>e.detail).decode("utf-8", "surrogateescape")
+        hint = "wait for the file server; what it holds can be read again then"
+        return SilentSourceError("the file system that it is on does not answer", file=silent or None, hint=hint)
     if e.code in (FL_SHORT, FL_SYSTEM, FL_CHANGED, FL_RESIZED):
         has_changed = e.code in (FL_CHANGED, FL_RESIZED)
         hint = "open the stack again" if has_changed else "check the file, or copy it again from its source"

@@ -97,6 +97,15 @@ cdef class Cache:
     def ahead_hits(self):
         return self.cache.ahead_hits
 
+    @property
+    def patience_s(self):
+        """For how long one reader waits for what another one loads; 0: for ever."""
+        return self.cache.patience_ns * 1e-9
+
+    @patience_s.setter
+    def patience_s(self, double value):
+        self.cache.patience_ns = <uint64_t>(value * 1e9)
+
 
 cdef class Files:
     """The files that are read, with a bound on how many are open at a time."""
@@ -115,6 +124,39 @@ cdef class Files:
     @property
     def open_files(self):
         return self.files.open
+
+    @property
+    def address(self):
+        """Of the table in C."""
+        return <size_t>&self.files
+
+    @property
+    def patience_s(self):
+        """After how many seconds without an answer nobody else begins to wait for a file; 0: never."""
+        return self.files.visits.patience_ns * 1e-9
+
+    @patience_s.setter
+    def patience_s(self, double value):
+        self.files.visits.patience_ns = <uint64_t>(value * 1e9)
+
+    @property
+    def waiting_s(self):
+        """For how long somebody waits for a file by now; 0: nobody does."""
+        cdef uint64_t waited_ns
+        with nogil:
+            waited_ns = fl_files_waited(&self.files)
+        return waited_ns * 1e-9
+
+    def answers(self, bytes path not None, *, bint deep=False):
+        """Whether a file's file system answers: False if others wait in vain. It may never come back itself.
+
+        ``deep``: the file is opened and read, too.
+        """
+        cdef const char *raw = path
+        cdef int answer
+        with nogil:
+            answer = fl_files_answer(&self.files, raw, deep)
+        return bool(answer)
 
     def add(self, bytes path not None, uint64_t size, uint64_t inode, int64_t mtime_ns, *, bint growing=False):
         """A file from now on, for as long as the File is kept that comes back.

@@ -9,8 +9,15 @@ __test__: dict[str, str]
 def stat_bytes() -> int: ...
 def channel_functions() -> int: ...
 def run_loop(
-    fd: int, request_bytes: int, session: int, channel: int, functions: tuple[int, int, int], workers: int
-) -> None: ...
+    fd: int,
+    request_bytes: int,
+    session: int,
+    channel: int,
+    functions: tuple[int, int, int],
+    workers: int,
+    handles: Handles,
+    files: int,
+) -> int: ...
 
 @final
 class Names:

@@ -583,7 +583,10 @@ cdef class Handles:
         for i in range(n):
             name = failures[i].name.decode("utf-8", "surrogateescape")
             exc = exception(&failures[i].error, failures[i].place.decode("utf-8", "surrogateescape"))
-            messages.append(f"{name}, bytes {failures[i].at} to {failures[i].at + failures[i].size}: {exc}")
+            what = f"{name}, bytes {failures[i].at} to {failures[i].at + failures[i].size}: "
+            if failures[i].error.code == FL_SILENT:
+                what = ""
+            messages.append(f"{what}{exc}")
         free(failures)
         if lost:
             messages.append(f"and {lost} more reads that failed")
@@ -618,7 +621,8 @@ def channel_functions():
     return <size_t>fl_channel_functions()
 
 
-def run_loop(int fd, size_t request_bytes, uintptr_t session, uintptr_t channel, functions, int workers):
+def run_loop(int fd, size_t request_bytes, uintptr_t session, uintptr_t channel, functions, int workers,
+             Handles handles, uintptr_t files):
     """Serve the requests of a mount until it is gone: reads by C, the others by libfuse.
 
     Parameters
@@ -631,6 +635,15 @@ def run_loop(int fd, size_t request_bytes, uintptr_t session, uintptr_t channel,
         Addresses of libfuse's ``fuse_session_process``, ``fuse_session_exited`` and ``fuse_session_exit``.
     workers : int
         How many threads stay when there is little to do.
+    handles : Handles
+        What is served.
+    files : int
+        Address of the table of source files, with their patience; 0: whoever waits for a source waits for ever.
+
+    Returns
+    -------
+    int
+        How many threads still wait for a source. All that they use has to be kept for ever.
 
     Raises
     ------
@@ -639,7 +652,7 @@ def run_loop(int fd, size_t request_bytes, uintptr_t session, uintptr_t channel,
     """
     cdef fl_loop *loop = <fl_loop *>calloc(1, sizeof(fl_loop))
     cdef uintptr_t process, exited, end
-    cdef int code
+    cdef int code, left
     if loop == NULL:
         raise MemoryError
     process, exited, end = functions
@@ -647,8 +660,12 @@ def run_loop(int fd, size_t request_bytes, uintptr_t session, uintptr_t channel,
     loop.session, loop.channel = <void *>session, <void *>channel
     loop.process, loop.exited, loop.exit = <fl_process_fn>process, <fl_exited_fn>exited, <fl_exit_fn>end
     loop.attach, loop.detach = _attach, _detach
+    loop.overdue.files, loop.overdue.mount = <fl_files *>files, handles.mount
     with nogil:
         code = fl_loop_run(loop)
-    free(loop)
+    left = loop.left
+    if not left:
+        free(loop)
     if code:
         raise OSError(code, strerror(code))
+    return left

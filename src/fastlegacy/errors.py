@@ -19,6 +19,7 @@ __all__ = [
     "MountError",
     "NoFramesError",
     "NotAStackError",
+    "SilentSourceError",
     "SourceError",
     "UrlError",
 ]
@@ -98,6 +99,10 @@ class SourceError(FastlegacyError, OSError):
     """A file is missing, is not HDF5, is cut short, or changed while it was in use."""
 
     errno = _errno.EIO
+
+
+class SilentSourceError(SourceError):
+    """The file system with a file does not answer; others wait for it in vain."""
 
 
 class NotAStackError(FastlegacyError, ValueError):

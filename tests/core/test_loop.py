@@ -49,7 +49,7 @@ class Kernel:
     def _run(self, workers):
         addresses = tuple(ctypes.cast(each, ctypes.c_void_p).value for each in self._functions)
         try:
-            _serve.run_loop(self.far.fileno(), 70_000, 11, 22, addresses, workers)
+            _serve.run_loop(self.far.fileno(), 70_000, 11, 22, addresses, workers, _serve.Handles(), 0)
         except OSError as error:
             self.failed.append(error.errno)
 

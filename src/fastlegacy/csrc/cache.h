@@ -26,6 +26,7 @@
 
 #include "bitshuffle.h"
 #include "status.h"
+#include "visits.h"
 
 #define FL_CACHE_SLOTS 4096
 #define FL_SPARE 8 /* buffers that are kept */
@@ -67,14 +68,8 @@ typedef struct {
     size_t planned;    /* bytes that those at work have said they need */
     int working, waiting, in_use;
     uint64_t hits, misses, ahead_loads, ahead_hits;
+    uint64_t patience_ns; /* how long one waits for what another loads; 0: for ever */
 } fl_cache;
-
-static inline uint64_t fl_now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static _Thread_local int fl_plans_here; /* of this thread; those within the first one count for nothing */
 
@@ -82,7 +77,7 @@ static void fl_cache_init(fl_cache *c, size_t max_bytes)
 {
     memset(c, 0, sizeof *c);
     pthread_mutex_init(&c->lock, NULL);
-    pthread_cond_init(&c->loaded, NULL);
+    fl_monotonic_cond_init(&c->loaded);
     c->max_bytes = max_bytes;
 }
 
@@ -234,7 +229,7 @@ static void fl_plan_enter(fl_cache *c, size_t need)
 static void fl_plan_wait(fl_cache *c)
 {
     struct timespec soon;
-    clock_gettime(CLOCK_REALTIME, &soon); /* what is hot becomes cold by itself */
+    clock_gettime(CLOCK_MONOTONIC, &soon); /* what is hot becomes cold by itself */
     soon.tv_nsec += 4000000;
     soon.tv_sec += soon.tv_nsec / 1000000000;
     soon.tv_nsec %= 1000000000;
@@ -243,12 +238,18 @@ static void fl_plan_wait(fl_cache *c)
     c->waiting--;
 }
 
+/* 1 if those who would have to make room have not done so for too long: they wait for a source that does not answer. */
+static int fl_plan_is_late(const fl_cache *c, uint64_t since)
+{
+    return c->patience_ns && fl_now_ns() - since > c->patience_ns;
+}
+
 /* Wait until there is room for so many bytes. They count until fl_plan_end with the same number. */
 static void fl_plan_begin(fl_cache *c, size_t need)
 {
     uint64_t since = fl_now_ns();
     pthread_mutex_lock(&c->lock);
-    while (!fl_plan_fits(c, need, since))
+    while (!fl_plan_fits(c, need, since) && !fl_plan_is_late(c, since))
         fl_plan_wait(c);
     fl_plan_enter(c, need);
     pthread_mutex_unlock(&c->lock);
@@ -329,7 +330,7 @@ static fl_entry *fl_cache_make(fl_cache *c, uint64_t owner, uint64_t chunk, size
 
 /* The entry of a chunk, held for the caller until fl_cache_release. `*mine` is set to 1 where the caller has to load
  * it, for which it needs `need` bytes, and then call fl_cache_loaded. `need` 0: NULL where the chunk is not there; NULL
- * also without memory. */
+ * also without memory, and, with `*mine` -1, where those who have to come first wait for a source that does not answer. */
 static fl_entry *fl_cache_get(fl_cache *c, uint64_t owner, uint64_t chunk, size_t need, int *mine)
 {
     uint64_t since = fl_now_ns();
@@ -340,6 +341,10 @@ static fl_entry *fl_cache_get(fl_cache *c, uint64_t owner, uint64_t chunk, size_
         e = fl_cache_find(c, owner, chunk);
         if (!e) {
             if (need && !fl_plan_fits(c, need, since)) {
+                if (fl_plan_is_late(c, since)) {
+                    *mine = -1;
+                    break;
+                }
                 fl_plan_wait(c);
                 continue;
             }
@@ -364,10 +369,20 @@ static fl_entry *fl_cache_get(fl_cache *c, uint64_t owner, uint64_t chunk, size_
             e = NULL;
             break;
         }
-        pthread_cond_wait(&c->loaded, &c->lock); /* a failed one goes away, and the next of us tries again */
+        /* a failed one goes away, and the next of us tries again */
+        if (!fl_wait_patiently(&c->loaded, &c->lock, e->made_ns, c->patience_ns)) {
+            *mine = -1;
+            e = NULL;
+            break;
+        }
     }
     pthread_mutex_unlock(&c->lock);
     return e;
+}
+
+static int fl_cache_none(int mine, fl_error *e)
+{
+    return mine < 0 ? fl_fail(e, FL_SILENT, "another read waits for it") : fl_fail(e, FL_NOMEM, "");
 }
 
 /* 1 if a chunk is there, or is being loaded. */

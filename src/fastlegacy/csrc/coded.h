@@ -282,7 +282,7 @@ static int fl_coded_read(const fl_coder *c, int64_t frame, int64_t size, int64_t
     size_t need = is_short ? 0 : fl_coded_need(c, size);
     fl_entry *entry = fl_cache_get(cache, c->form.id + 1, (uint64_t)frame, need, &mine);
     if (!entry)
-        return is_short ? fl_coded_beginning(c, frame, rows, size, from, to, out, e) : fl_fail(e, FL_NOMEM, "");
+        return is_short ? fl_coded_beginning(c, frame, rows, size, from, to, out, e) : fl_cache_none(mine, e);
     if (mine) {
         rc = fl_coded_load(c, frame, size, entry, e);
         fl_cache_loaded(cache, entry, need, rc == FL_OK);

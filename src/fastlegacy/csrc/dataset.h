@@ -199,7 +199,7 @@ static int fl_chunk_cached(fl_dataset *d, int64_t chunk, size_t from, size_t to,
     size_t need = fl_chunk_load_need(d, chunk, by_blocks);
     fl_entry *entry = fl_cache_get(d->cache, d->id, (uint64_t)chunk, need, &mine);
     if (!entry)
-        return fl_fail(e, FL_NOMEM, "");
+        return fl_cache_none(mine, e);
     if (mine) {
         rc = fl_chunk_load(d, chunk, by_blocks, entry, e);
         fl_cache_loaded(d->cache, entry, need, rc == FL_OK);

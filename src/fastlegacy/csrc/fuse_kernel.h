@@ -20,6 +20,7 @@ struct fl_out_header {
 };
 
 enum {
+    FL_OP_LOOKUP = 1,
     FL_OP_GETATTR = 3,
     FL_OP_SETATTR = 4,
     FL_OP_READLINK = 5,
@@ -31,6 +32,7 @@ enum {
     FL_OP_LISTXATTR = 23,
     FL_OP_REMOVEXATTR = 24,
     FL_OP_OPENDIR = 27,
+    FL_OP_READDIR = 28,
     FL_OP_ACCESS = 34,
     FL_OP_CREATE = 35,
     FL_OP_INTERRUPT = 36,

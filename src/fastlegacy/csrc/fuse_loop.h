@@ -14,13 +14,14 @@
 
 #include <semaphore.h>
 #include <signal.h>
+
 #include "ahead.h"
 #include "fuse_nodes.h"
+#include "overdue.h"
 
 #define FL_PAGE 4096
-#define FL_READ_MOST (1 << 20) /* bytes of a reply; libfuse 2 has told the kernel to ask for 128 KiB at most */
 #define FL_SLOW_NS 1000000     /* a read that lasts longer waits for a disk, or for Python */
-#define FL_WORKERS 64
+#define FL_WORKERS 128         /* without those that hang */
 #define FL_END_SIGNAL (SIGRTMAX - 3)
 #define FL_TICK_MS 2
 #define FL_QUIET_TICKS 25
@@ -56,7 +57,9 @@ typedef struct fl_loop {
     int error;
     sem_t news;
     pthread_mutex_t lock;    /* of who begins a worker */
-    fl_worker workers[FL_WORKERS];
+    int left, is_over;       /* workers that still hang at the end; the loop does not wait any more */
+    fl_overdue overdue;
+    fl_worker workers[FL_SLOTS];
 } fl_loop;
 
 typedef struct {
@@ -70,15 +73,19 @@ static void fl_loop_spawn(fl_loop *l)
 {
     sigset_t ends, before;
     fl_worker *w = NULL;
+    int busy = -__atomic_load_n(&l->overdue.hanging, __ATOMIC_ACQUIRE);
     sigemptyset(&ends);
     sigaddset(&ends, SIGINT);
     sigaddset(&ends, SIGTERM);
     sigaddset(&ends, SIGHUP);
     sigaddset(&ends, SIGQUIT);
     pthread_mutex_lock(&l->lock);
-    for (int i = 0; i < FL_WORKERS && !w; i++)
+    for (int i = FL_SLOTS - 1; i >= 0; i--)
         if (__atomic_load_n(&l->workers[i].state, __ATOMIC_ACQUIRE) != FL_RUNNING)
             w = &l->workers[i];
+        else
+            busy++;
+    w = busy < FL_WORKERS ? w : NULL;
     if (w && w->state == FL_ENDED)
         pthread_join(w->thread, NULL);
     if (w) {
@@ -92,11 +99,22 @@ static void fl_loop_spawn(fl_loop *l)
     pthread_mutex_unlock(&l->lock);
 }
 
+/* Somebody else has answered the request of this thread. After the end of the mount it must go nowhere: nobody waits for
+ * it, and libfuse's things are freed. */
+static void fl_loop_is_late(fl_loop *l)
+{
+    pthread_mutex_lock(&l->lock);
+    int is_over = l->is_over;
+    pthread_mutex_unlock(&l->lock);
+    while (is_over)
+        pause();
+}
+
 /* Answer a read. 0 if it is libfuse's to answer. */
-static int fl_loop_read(fl_loop *l, const struct fl_in_header *in, size_t size, fl_reply *reply)
+static int fl_loop_read(fl_loop *l, int slot, const struct fl_in_header *in, size_t size, fl_reply *reply)
 {
     const struct fl_read_in *r = (const struct fl_read_in *)(in + 1);
-    if (size < sizeof *in + sizeof *r || !r->fh || r->size > FL_READ_MOST || r->offset > INT64_MAX)
+    if (!fl_read_is_ours(in, size))
         return 0;
     if (reply->room < r->size) {
         void *data;
@@ -109,6 +127,10 @@ static int fl_loop_read(fl_loop *l, const struct fl_in_header *in, size_t size, 
     }
     struct fl_fuse_file_info fi = {.fh = r->fh};
     int n = fl_fuse_read(NULL, (char *)reply->data, r->size, (off_t)r->offset, &fi);
+    if (!fl_overdue_end(&l->overdue, slot)) {
+        fl_loop_is_late(l);
+        return 1;
+    }
     const fl_handle *h = (const fl_handle *)(uintptr_t)r->fh; /* as soon as the answer is out, it may be gone */
     if (n > 0 && h->file && h->mount->ahead)
         fl_ahead_seen(h->mount->ahead, h, in->pid, (int64_t)r->offset, n);
@@ -144,8 +166,11 @@ static int fl_loop_take(fl_worker *w, char *request, fl_reply *reply, void **pyt
         sem_post(&l->news);
     if (in->opcode == FL_OP_INTERRUPT)
         return 1; /* nothing here can be interrupted, and the kernel expects no answer */
+    int slot = (int)(w - l->workers);
+    if (!fl_overdue_begin(&l->overdue, slot, l->fd, in, (size_t)n))
+        return 1;
     uint64_t start = fl_now_ns();
-    if (in->opcode != FL_OP_READ || !fl_loop_read(l, in, (size_t)n, reply)) {
+    if (in->opcode != FL_OP_READ || !fl_loop_read(l, slot, in, (size_t)n, reply)) {
         if (waiting == 0)
             fl_loop_spawn(l);
         if (!fl_node_take(in)) {
@@ -155,6 +180,7 @@ static int fl_loop_take(fl_worker *w, char *request, fl_reply *reply, void **pyt
             l->process(l->session, request, (size_t)n, l->channel);
             fl_asked = NULL;
         }
+        fl_overdue_end(&l->overdue, slot);
     } else if (waiting == 0 && fl_now_ns() - start > FL_SLOW_NS && !__atomic_load_n(&l->waiting, __ATOMIC_ACQUIRE)) {
         fl_loop_spawn(l);
     }
@@ -202,6 +228,7 @@ static void fl_loop_watch(fl_loop *l)
         uint64_t answered = __atomic_load_n(&l->answered, __ATOMIC_RELAXED);
         if (answered == before && !__atomic_load_n(&l->waiting, __ATOMIC_ACQUIRE))
             fl_loop_spawn(l);
+        fl_overdue_look(&l->overdue, l->fd);
         quiet = answered == before && __atomic_load_n(&l->waiting, __ATOMIC_ACQUIRE) ? quiet + 1 : 0;
         before = answered;
         if (quiet >= FL_QUIET_TICKS)
@@ -215,35 +242,42 @@ static void fl_nothing(int signal)
     (void)signal;
 }
 
-/* Get the workers out of their reads, and wait for those that are busy. */
+/* Get the workers out of their reads, and wait for those that are busy, but for those whose source hangs. */
 static void fl_loop_end(fl_loop *l)
 {
     struct sigaction nothing, before;
     memset(&nothing, 0, sizeof nothing);
     nothing.sa_handler = fl_nothing; /* without SA_RESTART: a read ends with EINTR */
+    uint64_t begin = fl_now_ns();
     sigaction(FL_END_SIGNAL, &nothing, &before);
     for (int running = 1; running;) {
-        running = 0;
+        running = l->left = 0;
         pthread_mutex_lock(&l->lock);
-        for (int i = 0; i < FL_WORKERS; i++) {
+        for (int i = 0; i < FL_SLOTS; i++) {
             fl_worker *w = &l->workers[i];
             if (__atomic_load_n(&w->state, __ATOMIC_ACQUIRE) != FL_RUNNING)
                 continue;
+            if (fl_overdue_is_left(&l->overdue, i, fl_now_ns() - begin)) {
+                l->left++;
+                continue;
+            }
             running = 1;
             if (__atomic_load_n(&w->reading, __ATOMIC_ACQUIRE))
                 pthread_kill(w->thread, FL_END_SIGNAL);
         }
+        l->is_over = !running;
         pthread_mutex_unlock(&l->lock);
         if (running)
             fl_loop_wait(l, FL_TICK_MS);
     }
-    for (int i = 0; i < FL_WORKERS; i++)
-        if (l->workers[i].state == FL_ENDED)
+    for (int i = 0; i < FL_SLOTS; i++)
+        if (__atomic_load_n(&l->workers[i].state, __ATOMIC_ACQUIRE) == FL_ENDED)
             pthread_join(l->workers[i].thread, NULL);
     sigaction(FL_END_SIGNAL, &before, NULL);
 }
 
-/* Serve until the mount is gone. The caller has zeroed what is not its to fill. 0, or an errno. */
+/* Serve until the mount is gone. The caller has zeroed what is not its to fill, and keeps it where `left` is not 0.
+ * 0, or an errno. */
 static int fl_loop_run(fl_loop *l)
 {
     if (sem_init(&l->news, 0, 0))
@@ -254,8 +288,10 @@ static int fl_loop_run(fl_loop *l)
         fl_loop_spawn(l);
     fl_loop_watch(l);
     fl_loop_end(l);
-    pthread_mutex_destroy(&l->lock);
-    sem_destroy(&l->news);
+    if (!l->left) {
+        pthread_mutex_destroy(&l->lock);
+        sem_destroy(&l->news);
+    }
     return l->error;
 }
 

@@ -47,7 +47,7 @@ static void fl_node_enter(fl_handle *h, uint64_t node)
     pthread_mutex_unlock(&m->lock);
 }
 
-/* A handle on a node, which is not freed before fl_handle_unpin; NULL if nobody has it open. One that may be written
+/* A handle on a node, which is not freed before fl_handle_drop; NULL if nobody has it open. One that may be written
  * is taken before others if there is one. */
 static fl_handle *fl_node_pin(fl_mount *m, uint64_t node)
 {
@@ -57,7 +57,7 @@ static fl_handle *fl_node_pin(fl_mount *m, uint64_t node)
         if (h->node == node && (!found || (!found->writes && h->writes)))
             found = h;
     if (found)
-        found->pins++;
+        __atomic_add_fetch(&found->users, 1, __ATOMIC_ACQ_REL);
     pthread_mutex_unlock(&m->lock);
     return found;
 }
@@ -316,7 +316,7 @@ static int fl_channel_send(void *channel, const struct iovec *parts, size_t n)
         fl_handle *h = out->error == -ESTALE || out->error == -ENOENT ? fl_node_pin(m, in->nodeid) : NULL;
         int sent = 0, answered = h && !fl_node_answer(in, h, out->error, &sent);
         if (h)
-            fl_handle_unpin(h);
+            fl_handle_drop(h);
         if (answered)
             return sent;
         if (out->error == -ENOENT && fl_is_by_number(in->opcode))
@@ -354,7 +354,7 @@ static int fl_node_take(const struct fl_in_header *in)
     if (!h)
         return 0;
     fl_node_xattr(in->unique, h, "security.capability", ((const struct fl_getxattr_in *)body)->size, 0);
-    fl_handle_unpin(h);
+    fl_handle_drop(h);
     return 1;
 }
 

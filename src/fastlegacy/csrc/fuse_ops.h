@@ -2,15 +2,15 @@
  *
  * The operations of a mount that carry bytes or tell attributes, as libfuse 2 calls them: no Python, no GIL.
  *
- * `fi->fh` is the address of an fl_handle, made by Python's `open`. libfuse sends RELEASE only after the last READ of
- * an open file, so a handle is never used after it was freed.
+ * `fi->fh` is the address of an fl_handle, made by Python's `open`. The kernel sends RELEASE only after the last READ of
+ * an open file was answered. Somebody else may have answered it, for one who still waits for the source: so handles
+ * have users.
  */
 #ifndef FL_FUSE_OPS_H
 #define FL_FUSE_OPS_H
 
 #include <sys/types.h>
 #include <sys/uio.h>
-#include <time.h>
 
 #include "names.h"
 #include "splice.h"
@@ -88,6 +88,7 @@ typedef struct fl_handle {
     fl_vfile *file; /* NULL: a real file */
     fl_owner *owner;
     int fd;
+    int users;                /* the kernel, and who reads; written with __atomic */
     int stale, used;          /* written with __atomic: may not be read any more; the kernel has asked for bytes */
     uint64_t version, number; /* of all headers when it was opened; no two handles have the same number */
     struct fl_handle *next, **link;
@@ -96,11 +97,10 @@ typedef struct fl_handle {
     int writes;     /* a real file that may be written by this descriptor */
     int ours;       /* libfuse does not know of it */
     int follows;    /* of a virtual file that has become a real one: its descriptor, else -1; written with __atomic */
-    int pins, gone; /* who looks at it by its node; the last of them frees it */
     char name[];    /* the whole path */
 } fl_handle;
 
-/* A handle on nothing yet, or NULL without memory. */
+/* A handle on nothing yet, with one user, or NULL without memory. */
 static fl_handle *fl_handle_new(fl_mount *m, const char *name)
 {
     size_t room = strlen(name) + 1;
@@ -109,20 +109,21 @@ static fl_handle *fl_handle_new(fl_mount *m, const char *name)
         return NULL;
     h->mount = m;
     h->fd = h->follows = -1;
+    h->users = 1;
     memcpy(h->name, name, room);
     return h;
 }
 
 #define FL_COUNT(field, n) __atomic_fetch_add(&h->mount->counters.field, (uint64_t)(n), __ATOMIC_RELAXED)
 
-static void fl_mount_note(fl_handle *h, int64_t at, size_t size, const fl_error *e)
+/* `name` is "" where it is not known which file was asked for. */
+static void fl_mount_note(fl_mount *m, const char *name, int64_t at, size_t size, const fl_error *e)
 {
-    fl_mount *m = h->mount;
-    FL_COUNT(errors, 1);
+    __atomic_fetch_add(&m->counters.errors, 1, __ATOMIC_RELAXED);
     pthread_mutex_lock(&m->lock);
     if (m->n_failures < FL_ERRORS) {
         fl_failure *f = &m->failures[m->n_failures++];
-        snprintf(f->name, sizeof f->name, "%s", h->name);
+        snprintf(f->name, sizeof f->name, "%s", name);
         f->at = at;
         f->size = size;
         f->error = *e;
@@ -159,15 +160,6 @@ static void fl_handle_enter(fl_handle *h)
 {
     pthread_mutex_lock(&h->mount->lock);
     fl_handle_link(h);
-    pthread_mutex_unlock(&h->mount->lock);
-}
-
-static void fl_handle_leave(fl_handle *h)
-{
-    pthread_mutex_lock(&h->mount->lock);
-    *h->link = h->next;
-    if (h->next)
-        h->next->link = h->link;
     pthread_mutex_unlock(&h->mount->lock);
 }
 
@@ -337,12 +329,48 @@ static fl_handle *fl_prepared_open(fl_mount *m, const fl_names *names, const cha
 
 /* ---- the functions that libfuse calls */
 
-static int fl_fuse_read(const char *path, char *buf, size_t size, off_t at, struct fl_fuse_file_info *fi)
+/* Who calls this for the last user frees the handle. After it the mount may be gone: when nothing is open any more,
+ * whoever owns it is free to free it. */
+static void fl_handle_drop(fl_handle *h)
 {
-    fl_handle *h = (fl_handle *)(uintptr_t)fi->fh;
-    (void)path;
-    if (!h)
-        return -EBADF;
+    if (__atomic_sub_fetch(&h->users, 1, __ATOMIC_ACQ_REL))
+        return;
+    fl_mount *m = h->mount;
+    if (h->file) {
+        fl_vfile_release(h->file);
+        if (h->follows >= 0)
+            close(h->follows);
+        /* the last: from now on Python may let go of the pixels */
+        __atomic_fetch_sub(&h->owner->open, 1, __ATOMIC_RELEASE);
+    } else {
+        close(h->fd);
+    }
+    free(h);
+    __atomic_fetch_add(&m->counters.releases, 1, __ATOMIC_RELEASE);
+}
+
+/* The kernel does not use the handle any more; nobody finds it by its name or node from now on. */
+static void fl_handle_free(fl_handle *h)
+{
+    fl_mount *m = h->mount;
+    pthread_mutex_lock(&m->lock);
+    if (h->link) {
+        *h->link = h->next;
+        if (h->next)
+            h->next->link = h->link;
+    }
+    if (h->node) {
+        *h->node_link = h->node_next;
+        if (h->node_next)
+            h->node_next->node_link = h->node_link;
+        h->node = 0;
+    }
+    pthread_mutex_unlock(&m->lock);
+    fl_handle_drop(h);
+}
+
+static int fl_handle_read(fl_handle *h, char *buf, size_t size, off_t at)
+{
     uint64_t start = fl_now_ns();
     int64_t n;
     int fd = h->file ? __atomic_load_n(&h->follows, __ATOMIC_ACQUIRE) : h->fd;
@@ -354,7 +382,7 @@ static int fl_fuse_read(const char *path, char *buf, size_t size, off_t at, stru
         fl_error_clear(&e);
         n = fl_vfile_read(h->file, (uint8_t *)buf, size, at, &e);
         if (n < 0) {
-            fl_mount_note(h, at, size, &e);
+            fl_mount_note(h->mount, h->name, at, size, &e);
             return -EIO;
         }
         FL_COUNT(reads, 1);
@@ -368,6 +396,18 @@ static int fl_fuse_read(const char *path, char *buf, size_t size, off_t at, stru
     }
     FL_COUNT(read_ns, fl_now_ns() - start);
     return (int)n;
+}
+
+static int fl_fuse_read(const char *path, char *buf, size_t size, off_t at, struct fl_fuse_file_info *fi)
+{
+    fl_handle *h = (fl_handle *)(uintptr_t)fi->fh;
+    (void)path;
+    if (!h)
+        return -EBADF;
+    __atomic_add_fetch(&h->users, 1, __ATOMIC_ACQ_REL);
+    int n = fl_handle_read(h, buf, size, at);
+    fl_handle_drop(h);
+    return n;
 }
 
 /* Write at a place of a file, whatever its descriptor says of appending. */
@@ -433,6 +473,45 @@ static int fl_fuse_fallocate(const char *path, int mode, off_t at, off_t size, s
     return code ? -errno : 0;
 }
 
+/* A descriptor that is kept for the moment when there are no more: who has saved a file must still be told at close. */
+static struct {
+    pthread_mutex_t lock;
+    int fd; /* 0: none */
+} fl_reserved = {PTHREAD_MUTEX_INITIALIZER, 0};
+
+static void fl_reserve(void)
+{
+    if (__atomic_load_n(&fl_reserved.fd, __ATOMIC_ACQUIRE) > 0)
+        return;
+    pthread_mutex_lock(&fl_reserved.lock);
+    if (fl_reserved.fd <= 0)
+        __atomic_store_n(&fl_reserved.fd, open("/dev/null", O_RDONLY | O_CLOEXEC), __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&fl_reserved.lock);
+}
+
+static int fl_dup_to_close(int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (copy >= 0 || errno != EMFILE)
+        return copy;
+    pthread_mutex_lock(&fl_reserved.lock);
+    if (fl_reserved.fd > 0) {
+        close(fl_reserved.fd);
+        __atomic_store_n(&fl_reserved.fd, 0, __ATOMIC_RELEASE);
+        copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    }
+    pthread_mutex_unlock(&fl_reserved.lock);
+    return copy;
+}
+
+/* 1 if nothing can be told at close, as nothing was written. */
+static int fl_only_reads(int fd)
+{
+    int code = errno, flags = fcntl(fd, F_GETFL);
+    errno = code;
+    return flags >= 0 && (flags & O_ACCMODE) == O_RDONLY;
+}
+
 /* close() of a descriptor to a real file: what the file system has to say at close (quota, NFS) reaches the program. */
 static int fl_fuse_flush(const char *path, struct fl_fuse_file_info *fi)
 {
@@ -443,56 +522,12 @@ static int fl_fuse_flush(const char *path, struct fl_fuse_file_info *fi)
     FL_COUNT(flushes, 1);
     if (h->file)
         return 0;
-    int copy = dup(h->fd);
+    int copy = fl_dup_to_close(h->fd);
     if (copy < 0)
-        return -errno;
-    return close(copy) < 0 ? -errno : 0;
-}
-
-/* After it the mount may be gone: when nothing is open any more, whoever owns it is free to free it. */
-static void fl_handle_end(fl_handle *h)
-{
-    fl_mount *m = h->mount;
-    if (h->file) {
-        fl_handle_leave(h);
-        fl_vfile_release(h->file);
-        if (h->follows >= 0)
-            close(h->follows);
-        /* the last: from now on Python may let go of the pixels */
-        __atomic_fetch_sub(&h->owner->open, 1, __ATOMIC_RELEASE);
-    } else {
-        close(h->fd);
-    }
-    free(h);
-    __atomic_fetch_add(&m->counters.releases, 1, __ATOMIC_RELEASE);
-}
-
-/* Close a handle, as soon as nobody looks at it by its node. */
-static void fl_handle_free(fl_handle *h)
-{
-    fl_mount *m = h->mount;
-    pthread_mutex_lock(&m->lock);
-    if (h->node) {
-        *h->node_link = h->node_next;
-        if (h->node_next)
-            h->node_next->node_link = h->node_link;
-        h->node = 0;
-    }
-    h->gone = 1;
-    int pins = h->pins;
-    pthread_mutex_unlock(&m->lock);
-    if (!pins)
-        fl_handle_end(h);
-}
-
-static void fl_handle_unpin(fl_handle *h)
-{
-    fl_mount *m = h->mount;
-    pthread_mutex_lock(&m->lock);
-    int last = --h->pins == 0 && h->gone;
-    pthread_mutex_unlock(&m->lock);
-    if (last)
-        fl_handle_end(h);
+        return fl_only_reads(h->fd) ? 0 : -errno;
+    int result = close(copy) < 0 ? -errno : 0;
+    fl_reserve();
+    return result;
 }
 
 /* ---- attributes: answered from what Python has told, and else by Python */

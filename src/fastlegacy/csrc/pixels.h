@@ -215,7 +215,7 @@ static fl_entry *fl_image_entry(const fl_form *f, int64_t frame, fl_error *e)
     int mine, rc = FL_OK;
     fl_entry *entry = fl_cache_get(v->cache, f->id, (uint64_t)frame, need, &mine);
     if (!entry) {
-        fl_fail(e, FL_NOMEM, "");
+        fl_cache_none(mine, e);
         return NULL;
     }
     if (!mine)

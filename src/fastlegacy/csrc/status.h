@@ -23,7 +23,8 @@ enum {
     FL_RANGE = -8,       /* asked for what is not there: a fault of the caller */
     FL_UNSUPPORTED = -9, /* a filter without a decoder got here: a fault of the caller */
     FL_BEYOND = -10,     /* a pixel is beyond the limits of a legacy format, and that was to be an error */
-    FL_RESIZED = -11     /* an encoded frame has not the size that was measured */
+    FL_RESIZED = -11,    /* an encoded frame has not the size that was measured */
+    FL_SILENT = -12      /* the file system with the source does not answer */
 };
 
 typedef struct {
@@ -64,6 +65,7 @@ static inline void fl_error_text(const fl_error *e, char *out, size_t size)
     case FL_CHANGED: what = "the file has changed since it was opened"; break;
     case FL_NOMEM: what = "out of memory"; break;
     case FL_PYTHON: what = "h5py could not read it"; break;
+    case FL_SILENT: what = "the file system that it is on does not answer"; break;
     case FL_BEYOND: what = "a pixel is beyond the limits of the format"; break;
     case FL_RESIZED: what = "the frame is not the one that was measured"; break;
     case FL_UNSUPPORTED: what = "a filter has no decoder"; break;

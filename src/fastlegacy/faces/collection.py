@@ -25,7 +25,7 @@ from fastlegacy.faces.geometry_text import geometry_rows
 from fastlegacy.faces.headers import Headers, check_headers, parse_headers, said, say_the_same
 from fastlegacy.faces.recipe import Recipe
 from fastlegacy.faces.shown import MOST_TOLD, Row, Shown, is_below
-from fastlegacy.faces.stand import Kitchen, Stand, Subject
+from fastlegacy.faces.stand import Kitchen, Stand, Subject, Trust
 from fastlegacy.faces.wanted import ALL, Wanted
 from fastlegacy.geometry.read import over
 from fastlegacy.hdf5.files import default_context
@@ -80,6 +80,8 @@ class Collection(Shown):
         Folder where it is remembered what is in the files; None: nowhere.
     told : callable, optional
         Is told how many of how many files were looked into.
+    guard : callable
+        (file, dataset): raises SourceError if HDF5 would not survive to open it.
 
     Raises
     ------
@@ -108,6 +110,7 @@ class Collection(Shown):
         follow: bool = False,
         memory: Path | None = None,
         told: Told | None = None,
+        guard: Trust = lambda file, dataset: None,
     ) -> None:
         super().__init__(Folder(), "")
         if stem:
@@ -129,6 +132,9 @@ class Collection(Shown):
         self._stands: dict[str, Stand] = {}
         self._context = default_context()
         named = [source if isinstance(source, DataUrl) else parse_url(source) for source in sources]
+        for each in named:
+            if not os.path.isdir(each.file):
+                guard(each.file, each.dataset)
         self._named = [each for each in named if each.dataset is not None]
         roots = [os.path.realpath(each.file) for each in named if each.dataset is None]
         self._memory = _memory(memory, roots)
@@ -136,7 +142,9 @@ class Collection(Shown):
         if roots:
             real_path = self._context.real_path
             with _many_objects():
-                self._catalogue = Catalogue(roots, memory=self._memory, told=told, real_path=real_path)
+                self._catalogue = Catalogue(
+                    roots, memory=self._memory, told=told, real_path=real_path, guard=lambda file: guard(file, None)
+                )
         self._is_one = len(named) == 1 and not (roots and os.path.isdir(roots[0])) and self._has_one()
         self._warn_of_unreadable()
         self._kitchen = Kitchen(
@@ -149,6 +157,7 @@ class Collection(Shown):
             self._is_one,
             self._outdated,
             self._headed,
+            guard,
         )
         self.label = ", ".join([*(str(each) for each in self._named), *roots])
         with _many_objects():

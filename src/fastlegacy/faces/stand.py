@@ -28,7 +28,7 @@ from fastlegacy.index.view import View
 from fastlegacy.model import Geometry
 from fastlegacy.sources.find import Claim, open_claim
 
-__all__ = ["Kitchen", "Stand", "Subject"]
+__all__ = ["Kitchen", "Stand", "Subject", "Trust"]
 
 _QUIET_NS = 600_000_000_000  # a refill or an alignment is no end of a scan
 
@@ -68,6 +68,10 @@ class Subject:
         return "" if self.claim is None else self.claim.found.detector
 
 
+Trust = Callable[[str, str | None], None]
+"""Raises SourceError if HDF5 would not survive to open a dataset of a file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kitchen:
     """What all stands of a collection share.
@@ -88,6 +92,8 @@ class Kitchen:
         Called when headers have changed, or frames are gone that were there: what the kernel has kept is not right.
     headed : callable
         (stack with what its file says, folders of its files) -> the stack with all that is known of it.
+    guard : callable
+        (file, dataset): raises SourceError if HDF5 would not survive to open it.
     """
 
     recipe: Recipe
@@ -99,6 +105,7 @@ class Kitchen:
     alone: bool
     changed: Callable[[], None]
     headed: Callable[[Stack, tuple[str, ...]], Stack]
+    guard: Trust
 
 
 class Stand:
@@ -251,6 +258,7 @@ class Stand:
 
     def _open_as(self, *, growing: bool) -> Stack:
         subject, kitchen = self.subject, self._kitchen
+        kitchen.guard(subject.named.file, subject.named.dataset)
         before = self._stack if growing and self._stack is not None and self._stack.growing else None
         return open_claim(
             subject.claim,

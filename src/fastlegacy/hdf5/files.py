@@ -21,7 +21,7 @@ from functools import cache
 import h5py
 
 from fastlegacy import _core
-from fastlegacy.errors import SourceError
+from fastlegacy.errors import SilentSourceError, SourceError
 
 __all__ = ["Context", "default_context", "stat_source"]
 
@@ -74,6 +74,35 @@ class Context:
         other.growing = True
         return other
 
+    @property
+    def patience_s(self) -> float:
+        """For how long one waits for a file system before others do not even begin to; 0: for ever."""
+        return self.files.patience_s
+
+    @patience_s.setter
+    def patience_s(self, seconds: float) -> None:
+        self.files.patience_s = self.cache.patience_s = seconds
+
+    def expect_answer(self, path: str, *, deep: bool = False) -> None:
+        """Touch a file before somebody does who holds a lock, or Python's own, while it waits for a file system.
+
+        Who has no patience to lose does not come back before the file system answers; the mount's watcher sees it.
+
+        Parameters
+        ----------
+        path : str
+        deep : bool
+            Open and read it, too.
+
+        Raises
+        ------
+        SourceError
+            If others wait for it in vain.
+        """
+        if self.files.patience_s and not self.files.answers(os.fsencode(self.real_path(path)), deep=deep):
+            hint = "wait for the file server; what it holds can be read again then"
+            raise SilentSourceError("the file system that it is on does not answer", file=path, hint=hint)
+
     def file(self, path: str) -> _core.File:
         """A plain file in the kernels' table. It is the file that is there now, and must stay it.
 
@@ -82,6 +111,7 @@ class Context:
         SourceError
             If the file is missing.
         """
+        self.expect_answer(path)
         real = self.real_path(path)
         identity = _identity(stat_source(path, real))
         with self._lock:
@@ -95,6 +125,7 @@ class Context:
 
     def check_same(self, path: str, file: _core.File, dataset: str) -> int:
         """Raise SourceError where another file has this name by now: its bytes lie elsewhere. Returns its size now."""
+        self.expect_answer(path)
         identity = _identity(stat_source(path, self.real_path(path)))
         if not file.same(*identity):
             raise SourceError(
@@ -181,6 +212,7 @@ class Context:
         SourceError
             If the file is missing, is not HDF5, or is cut short.
         """
+        self.expect_answer(path, deep=True)
         with self._lock:
             kept = self._keep(path)
             kept.users += 1

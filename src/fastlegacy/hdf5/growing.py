@@ -26,7 +26,14 @@ _REST_NS = 2_000_000_000  # some file systems count time in steps of 2 s, and mo
 
 
 def signature(context: Context, file: str) -> Signature:
-    """What a file is like now."""
+    """What a file is like now.
+
+    Raises
+    ------
+    SourceError
+        If its file system does not answer.
+    """
+    context.expect_answer(file)
     try:
         found = os.stat(context.real_path(file))
     except OSError:

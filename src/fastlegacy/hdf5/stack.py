@@ -479,6 +479,7 @@ def _reopen(url: DataUrl, missing: Missing, geometry: Geometry, blocks: tuple[Bl
 
 
 def _signature(context: Context, file: str) -> Signature:
+    context.expect_answer(file)
     found = stat_source(file, context.real_path(file))
     return file, found.st_size, found.st_mtime_ns, found.st_ino
 

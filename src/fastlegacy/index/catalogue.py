@@ -153,6 +153,8 @@ class Catalogue:
         Is told how many of how many files were looked into.
     real_path : callable, optional
         By which path a file is opened: another one while a mount covers it.
+    guard : callable
+        Raises SourceError where this process would not survive to look into a file.
 
     Raises
     ------
@@ -167,7 +169,9 @@ class Catalogue:
         memory: Memory | None = None,
         told: Told | None = None,
         real_path: Callable[[str], str] = lambda path: path,
+        guard: Callable[[str], None] = lambda file: None,
     ) -> None:
+        self._guard = guard
         self.roots = [os.path.realpath(root) for root in roots]
         self.real_path = real_path
         self._memory = memory
@@ -205,7 +209,7 @@ class Catalogue:
         for wave in _waves([file for file in files if file not in records]):
             # what is a part of a stack that is known by now need not be looked into
             for record in look_into_all(
-                [file for file in wave if file not in fed], self._told, real_path=self.real_path
+                [file for file in wave if file not in fed], self._told, real_path=self.real_path, guard=self._guard
             ):
                 records[record.file] = record
                 fed.update(_fed_by(record))

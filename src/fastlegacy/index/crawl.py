@@ -22,7 +22,7 @@ from typing import Any
 
 import h5py
 
-from fastlegacy.errors import FastlegacyError
+from fastlegacy.errors import FastlegacyError, SourceError
 from fastlegacy.hdf5.blocks import Block
 from fastlegacy.hdf5.files import Context
 from fastlegacy.hdf5.url import Selection
@@ -30,14 +30,32 @@ from fastlegacy.hdf5.virtual import source_files
 from fastlegacy.index.store import Source, sources_of
 from fastlegacy.sources.find import Claim, Found, claims, places_of, source_named
 
-__all__ = ["DEADLY", "Record", "Stored", "helper", "look_into", "look_into_all"]
+__all__ = [
+    "CRASHES",
+    "DEADLY",
+    "Record",
+    "Stored",
+    "helper",
+    "limit_work",
+    "look_closely",
+    "look_into",
+    "look_into_all",
+]
 
 _log = logging.getLogger("fastlegacy.catalogue")
 
 _FEW = 12  # files that are looked into sooner than another Python begins
 _MOST_HELPERS = 16
 _END_S = 5.0
-_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+_START_S = 30.0  # until a new process is there, on a busy machine
+_CLOSELY = "--closely"
+CRASHES = {
+    getattr(signal, name)
+    for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGXCPU")
+    if hasattr(signal, name)  # Windows has not all of them
+}
+"""Signals that a process dies of by its own fault."""
+
 _LIMIT_S = 300.0  # for one file: HDF5 may never come back from a damaged one
 
 DEADLY = "HDF5 crashes or hangs when it reads it: its structure is damaged"
@@ -143,6 +161,36 @@ def look_into(file: str, real_path: RealPath = lambda path: path) -> Record:
     return Record(file, sources, stacks, error)
 
 
+def limit_work(seconds: int) -> None:
+    """Let this process die of SIGXCPU when it has worked for so long from now on: a slow file system is no hang."""
+    import resource  # Windows has none
+
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limit = int(used.ru_utime + used.ru_stime) + 1 + seconds
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def look_closely(place: str) -> Record:
+    """Look into a file, and read all of its structure that is read before its pixels are.
+
+    Parameters
+    ----------
+    place : str
+        ``file`` or ``file::dataset``, where it is known which one is wanted.
+    """
+    file, _, dataset = place.partition("::") if not os.path.exists(place) else (place, "", "")
+    record = look_into(file)
+    context = Context()
+    if dataset:
+        with suppress(Exception), context.no_h5_left():
+            source_files(context, file, dataset)
+    for stored in record.stacks:
+        with suppress(Exception), context.no_h5_left():
+            stored.claim.source.geometry(context, file, stored.found)
+    return record
+
+
 def _stored(context: Context, file: str, claim: Claim) -> Stored:
     found = claim.found
     places = sorted(f"{place}::{path}" for place, path in places_of(context, file, found))
@@ -164,6 +212,7 @@ def look_into_all(
     told: Told | None = None,
     helpers: int | None = None,
     real_path: RealPath = lambda path: path,
+    guard: Callable[[str], None] = lambda file: None,
 ) -> Iterator[Record]:
     """Look into many files, in any order.
 
@@ -176,16 +225,26 @@ def look_into_all(
         How many processes; by default as many as there are cores, and none for a few files.
     real_path : callable
         By which path a file is opened; no other process knows of it.
+    guard : callable
+        Raises SourceError where this process would not survive to look into a file.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     helpers = min(cores, _MOST_HELPERS, len(files) // _FEW) if helpers is None else helpers
     if any(real_path(file) != file for file in files):
         helpers = 0
-    records = _by_helpers(files, helpers) if helpers > 1 else (look_into(file, real_path) for file in files)
+    records = _by_helpers(files, helpers) if helpers > 1 else (_guarded(file, real_path, guard) for file in files)
     for done, record in enumerate(records, 1):
         yield record
         if told is not None:
             told(done, len(files))
+
+
+def _guarded(file: str, real_path: RealPath, guard: Callable[[str], None]) -> Record:
+    try:
+        guard(file)
+    except SourceError as exc:
+        return Record(file, tuple(sources_of([file], real_path)), (), str(exc))
+    return look_into(file, real_path)
 
 
 def _by_helpers(files: Sequence[str], helpers: int) -> Iterator[Record]:
@@ -241,14 +300,25 @@ def _deadly(file: str) -> Record:
 
 
 @contextmanager
-def helper(limit_s: float = _LIMIT_S) -> Iterator[Callable[[str], Record | None] | None]:
+def helper(
+    limit_s: float = _LIMIT_S, *, closely: bool = False, work_s: int = 0
+) -> Iterator[Callable[[str], Record | None] | None]:
     """Start another process; yield what asks it for the record of a file (None: no process can be started).
 
     What asks returns None where the process has died at the file, or did not answer in time: it has ended then. HDF5
     itself may do either where a file is damaged.
+
+    Parameters
+    ----------
+    limit_s : float
+        How long it may take for a file.
+    closely : bool
+        Let it read the rest of the structure, too.
+    work_s : int
+        How much of the processor's time it may take for a file; 0: as much as it likes.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, "-m", "fastlegacy.index.crawl"]
+    command = [sys.executable, "-m", "fastlegacy.index.crawl", *([_CLOSELY] if closely else []), str(work_s)]
     try:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     except OSError as exc:
@@ -259,13 +329,17 @@ def helper(limit_s: float = _LIMIT_S) -> Iterator[Callable[[str], Record | None]
     assert process.stdout is not None
     stdin, stdout = process.stdin, process.stdout
 
+    start_s = _START_S
+
     def ask(file: str) -> Record | None:
+        nonlocal start_s
+        patience_s, start_s = limit_s + start_s, 0.0
         try:
             if process.poll() is not None:
                 return look_into(file)
             stdin.write(json.dumps(file).encode() + b"\n")
             stdin.flush()
-            if not select.select([stdout], [], [], limit_s)[0]:
+            if not select.select([stdout], [], [], patience_s)[0]:
                 process.kill()
                 return None
             return Record.from_json(json.loads(stdout.readline()))
@@ -276,7 +350,7 @@ def helper(limit_s: float = _LIMIT_S) -> Iterator[Callable[[str], Record | None]
             process.wait(_END_S)
         process.kill()
         # what was ended by somebody else says nothing of the file
-        return None if -process.wait() in _CRASHES else look_into(file)
+        return None if -process.wait() in CRASHES else look_into(file)
 
     with process:
         try:
@@ -295,8 +369,12 @@ def _serve() -> None:
     # ctrl-c at the terminal is for the process that asks, which then closes the pipe
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     h5py._errors.silence_errors()
+    look = look_closely if _CLOSELY in sys.argv else look_into
+    work_s = int(sys.argv[-1]) if len(sys.argv) > 1 else 0
     for line in sys.stdin.buffer:
-        record = look_into(json.loads(line))
+        if work_s:
+            limit_work(work_s)
+        record = look(json.loads(line))
         sys.stdout.buffer.write(json.dumps(record.to_json()).encode() + b"\n")
         sys.stdout.buffer.flush()
 

@@ -40,7 +40,16 @@ def test_the_shortest_way(
     ((names, layout, folder, options, geometry),) = calls
     assert names == [f"data000{i}.edf" for i in range(1, 6)]
     assert (layout, folder) == ("edf", str(tmp_path / "out"))
-    assert options == {"rename": False, "allow_other": False, "options": None, "xattr": True, "copy_up": False}
+    assert options == {
+        "rename": False,
+        "allow_other": False,
+        "options": None,
+        "xattr": True,
+        "copy_up": False,
+        "read_timeout_s": 60.0,
+        "ignore_case": False,
+        "prefetch": None,
+    }
     assert geometry.start_deg is None
     shown = capsys.readouterr()
     assert "5 virtual files (data0001.edf and on)" in shown.err
@@ -51,22 +60,8 @@ def test_all_options_are_handed_over(
     scan: Path, tmp_path: Path, calls: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = "--format flat --stem s --first 7 --run 2 --rename --allow-other --no-xattr --copy-up -o ro,max_read=4096"
-    assert (
-        main(
-            [
-                "mount",
-                f"{scan}::/entry/data",
-                str(tmp_path),
-                *options.split(),
-                "--missing",
-                "fill",
-                "--memory",
-                "64MB",
-                "-q",
-            ]
-        )
-        == 0
-    )
+    options += " --read-timeout 5 --ignore-case --prefetch 3 --missing fill --memory 64MB -q"
+    assert main(["mount", f"{scan}::/entry/data", str(tmp_path), *options.split()]) == 0
     ((names, layout, _, handed, geometry),) = calls
     assert names[0] == "s0007.raw"
     assert layout == "flat"
@@ -76,6 +71,9 @@ def test_all_options_are_handed_over(
         "options": "ro,max_read=4096",
         "xattr": False,
         "copy_up": True,
+        "read_timeout_s": 5.0,
+        "ignore_case": True,
+        "prefetch": 3,
     }
     assert geometry.run == 2
     shown = capsys.readouterr()

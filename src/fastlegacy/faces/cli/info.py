@@ -39,10 +39,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     chosen = chosen_headers(args)  # what was typed is looked at before any file is
     from fastlegacy.faces import library
+    from fastlegacy.faces.cli.guarded import guarded
     from fastlegacy.faces.cli.unsaid import unsaid
     from fastlegacy.sources.find import describe_named
     from fastlegacy.sources.masks import find_mask
 
+    guarded(args.source, args.dataset)
     with library.open(args.source, args.dataset, missing="fill") as opened:
         stack = chosen.over(opened)
         info, decoders, mask = describe_named(stack), stack.decoders(), find_mask(stack.frames_url)

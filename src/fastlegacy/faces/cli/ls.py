@@ -23,7 +23,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from fastlegacy.faces import library
+    from fastlegacy.faces.cli.guarded import guarded
 
+    for path in args.paths:
+        guarded(path)
     found = [info for path in args.paths for info in library.stacks(path)]
     if args.json:
         print_json([as_plain(info) for info in found])

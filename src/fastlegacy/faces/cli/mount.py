@@ -56,6 +56,13 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="no extended attributes: the kernel asks for one before each write, which small writes feel",
     )
+    group.add_argument(
+        "--read-timeout",
+        metavar="SECONDS",
+        type=float,
+        default=60.0,
+        help="a read that the file system of an HDF5 file does not answer for so long fails (60; 0: wait for ever)",
+    )
     group.add_argument("-o", dest="options", metavar="OPTS", help="more options for FUSE, separated by commas")
     group = parser.add_argument_group("background")
     group.add_argument("--background", action="store_true", help="return as soon as the mount answers; it goes on")
@@ -108,6 +115,7 @@ def _serve(args: argparse.Namespace, sources: Sequence[str | DataUrl], folder: s
             prefetch=args.prefetch,
             xattr=args.xattr,
             copy_up=args.copy_up,
+            read_timeout_s=args.read_timeout,
             settings=_settings(args, sources),
             on_ready=announce,
         )

@@ -73,10 +73,12 @@ def _run(args: argparse.Namespace) -> int:
     choices = {name: choice for name, choice in choices.items() if name not in ("mask_value", "saturate", "dtype")}
     values = {name: values[name] for _, names, _, _ in _PLACES for name in names if name in values}
     from fastlegacy.faces import library
+    from fastlegacy.faces.cli.guarded import guarded
     from fastlegacy.faces.headers import Headers
     from fastlegacy.faces.show import picture
     from fastlegacy.index.folder import Folder
 
+    guarded(args.source, args.dataset)
     with library.open(args.source, args.dataset) as opened:
         stack = Headers(values, args.geometry, args.omega_motor).over(opened)
         # the view of the files of a mount with the same options

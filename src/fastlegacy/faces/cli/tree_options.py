@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -183,6 +183,7 @@ def opened_collection(
         If an option's value is not understood, a source is not there, or the format cannot hold a stack.
     """
     from fastlegacy.faces.collection import Collection
+    from fastlegacy.faces.guard import Guard
     from fastlegacy.faces.memory import DEFAULT_BYTES, bound_process
     from fastlegacy.faces.progress import Looking
     from fastlegacy.faces.recipe import Recipe
@@ -206,6 +207,7 @@ def opened_collection(
     template = None if args.name is None else Template(args.name)
     bound_process(DEFAULT_BYTES if args.memory is None else units.memory_bytes(args.memory, "--memory"))
     with (
+        closing(Guard()) as guard,
         Looking(quiet=bool(args.quiet)) as told,
         Collection(
             sources,
@@ -218,6 +220,7 @@ def opened_collection(
             follow=follow,
             memory=folder,
             told=told,
+            guard=guard,
         ) as collection,
     ):
         yield collection

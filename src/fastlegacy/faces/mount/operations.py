@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,10 +19,11 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fastlegacy.errors import FastlegacyError, LayoutError
+from fastlegacy.errors import FastlegacyError, LayoutError, SilentSourceError
 from fastlegacy.faces.mount.native import NativeNames
 from fastlegacy.faces.mount.overlay import Overlay
 from fastlegacy.faces.mount.pages import KernelPages, Use
+from fastlegacy.faces.mount.rarely import Rarely
 from fastlegacy.faces.mount.real import ACCESS_MODE, Attributes, Caller, attributes_of, failure
 from fastlegacy.faces.mount.statistics import Counters
 from fastlegacy.faces.mount.virtual import Entry
@@ -82,6 +84,8 @@ class Operations:
         Is told (path, file) of each virtual file that Python has opened; must return at once.
     xattr : bool
         There are extended attributes. The kernel asks for one of them before each write then.
+    rarely : Rarely, optional
+        What keeps the log short.
 
     Attributes
     ----------
@@ -107,8 +111,10 @@ class Operations:
         names: NativeNames | None = None,
         on_open: Callable[[str, VirtualFile], None] = lambda path, file: None,
         xattr: bool = True,
+        rarely: Rarely | None = None,
     ) -> None:
         self._names = names
+        self.is_over = False  # the mount has ended, and who comes late must not go back to libfuse
         self.native_before = None if names is None else handles.before
         self._overlay = overlay
         self._handles = handles
@@ -130,6 +136,7 @@ class Operations:
         self.pages = KernelPages(handles, version, remembered_s=remembered_s)
         self._on_open = on_open
         self._told: set[str] = set()
+        self._rarely = rarely or Rarely()
 
     def __call__(self, operation: str, *arguments: Any) -> Any:
         """Run an operation: count it, and let nothing but an OSError with an errno out."""
@@ -149,8 +156,14 @@ class Operations:
             raise self._internal(operation, error) from error
         finally:
             self.counters.add(operation, time.perf_counter_ns() - start)
+            if self.is_over and operation not in ("destroy", "init"):
+                threading.Event().wait()
 
     def _tell(self, operation: str, arguments: tuple[Any, ...], error: FastlegacyError) -> None:
+        if isinstance(error, SilentSourceError):  # of all that is on it
+            for line in self._rarely.lines([str(error)]):
+                _log.error("%s", line)
+            return
         # once: a file that cannot be measured is asked for with each listing, and its error is the same each time
         of = f" of {arguments[0]}" if arguments and isinstance(arguments[0], str) else ""
         message = f"{operation}{of}: {error}"

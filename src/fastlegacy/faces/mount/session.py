@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastlegacy.errors import FastlegacyError, MountError
 from fastlegacy.faces.mount import _refuse
+from fastlegacy.faces.mount._loop import Requests
 from fastlegacy.faces.mount.any_case import AnyCase
 from fastlegacy.faces.mount.checks import make_ready, remove_made
 from fastlegacy.faces.mount.control import Control
@@ -28,12 +29,13 @@ from fastlegacy.faces.mount.operations import Operations
 from fastlegacy.faces.mount.options import mount_options, parsed, remembered_s
 from fastlegacy.faces.mount.overlay import Overlay
 from fastlegacy.faces.mount.places import Places
+from fastlegacy.faces.mount.rarely import Rarely
 from fastlegacy.faces.mount.real import RealFolder
 from fastlegacy.faces.mount.rename import renamed
 from fastlegacy.faces.mount.signals import Signals, main_in_steps
 from fastlegacy.faces.mount.statistics import summary
 from fastlegacy.faces.mount.virtual import VirtualEntries
-from fastlegacy.faces.mount.watch import Watch
+from fastlegacy.faces.mount.watch import Watch, done
 from fastlegacy.faces.shown import Shown
 from fastlegacy.hdf5.files import default_context
 from fastlegacy.index.folder import Folder
@@ -42,10 +44,18 @@ if TYPE_CHECKING:
     from fastlegacy._serve import Handles
     from fastlegacy.index.tree import Tree
 
-__all__ = ["mount"]
+__all__ = ["READ_TIMEOUT_S", "mount"]
 
 _log = logging.getLogger("fastlegacy.mount")
 _SWITCH_S = 0.0002
+_SILENT_S = 2.0  # so long the end of a mount waits for a source
+_LONGEST_S = 1e6
+
+READ_TIMEOUT_S = 60.0
+"""For how long a read waits for the file system of a source, unless the user says something else: seconds."""
+
+_left: list[object] = []
+"""What threads still use that wait for a source: it must never be freed."""
 
 
 def mount(
@@ -59,6 +69,7 @@ def mount(
     prefetch: int | None = None,
     xattr: bool = True,
     copy_up: bool = False,
+    read_timeout_s: float = READ_TIMEOUT_S,
     settings: Mapping[str, Any] | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
@@ -89,6 +100,8 @@ def mount(
         writes take less time, as the kernel asks for an attribute before each.
     copy_up : bool
         A virtual file that a program wants to change becomes a real one first.
+    read_timeout_s : float
+        A read that waits for the file system of an HDF5 file for so many seconds ends in an error (EIO); 0: never.
     settings : mapping, optional
         What was chosen, by name: it is shown in the file ``.fastlegacy/settings``.
     on_ready : callable, optional
@@ -113,6 +126,8 @@ def mount(
     if threading.current_thread() is not threading.main_thread():
         hint = "mount from the main thread, or from a process of its own"
         raise MountError("a mount can be ended by signals only in the main thread of a program", hint=hint)
+    if not 0 <= read_timeout_s <= _LONGEST_S:
+        raise MountError(f"no time limit: {read_timeout_s} s", hint="give seconds, such as 60, or 0 to wait for ever")
     places = Places.of(folder)
     made = make_ready(places, rename=rename)
     kernel_checks = allow_other or os.geteuid() == 0
@@ -131,6 +146,7 @@ def mount(
             _quick_switches(),
             (renamed if rename else covered)(places) as dirfd,
             _redirected(shown, places.folder, dirfd),
+            _patience(read_timeout_s),
             _no_umask() as umask,
             kept_log() as log,
         ):
@@ -170,6 +186,8 @@ class _Server:
         self._folder = about.folder
         self._shown = shown
         self.handles = Handles()
+        self._rarely = Rarely()
+        self._requests = Requests(self.handles, default_context().files, self._leave_late)
         self._ready = threading.Event()
         self._errors: _refuse.StandardError | None = None
         self._start = time.monotonic()
@@ -193,8 +211,12 @@ class _Server:
             names=names,
             on_open=lambda path, file: self._opens.opened(path, file),
             xattr=xattr,
+            rarely=self._rarely,
         )
         self._opens = Opens(self.handles, self._operations.pages, virtual.file)
+
+    def _leave_late(self) -> None:
+        self._operations.is_over = True
 
     def _on_init(self) -> None:
         if self._errors is not None:
@@ -210,7 +232,11 @@ class _Server:
                 on_ready()
             self._fetch_chunk_maps()
 
-        with Watch(self._folder, self.handles, self._ready, ready, self._shown.poll), self._opens:
+        poll = self._shown.poll
+        with (
+            Watch(self._folder, self.handles, self._ready, ready, poll, _source_hangs, self._rarely),
+            self._opens,
+        ):
             try:
                 self._run(options)
             except MountError:
@@ -236,7 +262,7 @@ class _Server:
         sys.stderr.flush()
         self._errors = _refuse.StandardError()
         try:
-            with main_in_steps(self._high, self._signals):
+            with main_in_steps(self._high, self._signals, self._requests):
                 _refuse.serve(self._high, self._operations, self._folder, options)
         except RuntimeError as error:
             text = self._errors.restore(replay=False)
@@ -248,6 +274,9 @@ class _Server:
             raise MountError(f"{self._folder} cannot be mounted: {why}", hint=hint) from error
         finally:
             self._errors.restore(replay=True)
+            if self._requests.left:
+                _left.append(self)
+                _log.warning("%d reads still wait for a source, which does not answer", self._requests.left)
 
 
 @contextmanager
@@ -268,7 +297,24 @@ def _redirected(shown: Shown, folder: str, dirfd: int) -> Iterator[None]:
     try:
         yield
     finally:
-        shown.end_redirect(folder)
+        if not done(lambda: shown.end_redirect(folder), _source_hangs):
+            _left.append(shown)
+            _log.warning("a source does not answer: what waits for it is left behind")
+
+
+def _source_hangs() -> bool:
+    return default_context().files.waiting_s > _SILENT_S
+
+
+@contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """Let nobody wait for a source that others wait for in vain."""
+    context = default_context()
+    before, context.patience_s = context.patience_s, seconds
+    try:
+        yield
+    finally:
+        context.patience_s = before
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from types import FrameType, ModuleType, TracebackType
 from typing import Any, Self
 
-from fastlegacy.faces.mount._loop import serve_requests
+from fastlegacy.faces.mount._loop import Requests
 
 __all__ = ["ENDING", "Signals", "main_in_steps"]
 
@@ -112,9 +112,10 @@ def _noted(_number: int, _frame: FrameType | None) -> None:
 class _Library:
     """libfuse as refuse sees it, but for its main function."""
 
-    def __init__(self, library: Any, signals: Signals) -> None:
+    def __init__(self, library: Any, signals: Signals, requests: Requests) -> None:
         self._library = library
         self._signals = signals
+        self._requests = requests
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._library, name)
@@ -133,7 +134,7 @@ class _Library:
         try:
             with self._signals.ends(lambda: self._library.fuse_exit(fuse)):
                 if not self._signals.wanted:
-                    serve_requests(self._library, fuse)
+                    self._requests.serve(self._library, fuse)
         except OSError as error:
             _log.error("the kernel's requests cannot be read: %s", error)
             failed = True
@@ -154,7 +155,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 @contextmanager
-def main_in_steps(high: ModuleType, signals: Signals) -> Iterator[None]:
+def main_in_steps(high: ModuleType, signals: Signals, requests: Requests) -> Iterator[None]:
     """Let refuse run libfuse's main function in steps, and keep its hands off the handler of SIGINT.
 
     Parameters
@@ -163,9 +164,11 @@ def main_in_steps(high: ModuleType, signals: Signals) -> Iterator[None]:
         What ``_refuse.load`` returned.
     signals : Signals
         Knows when it is to end.
+    requests : Requests
+        Serves it.
     """
     library, set_handler = high._libfuse, high.signal
-    high._libfuse = _Library(library, signals)  # type: ignore[attr-defined]
+    high._libfuse = _Library(library, signals, requests)  # type: ignore[attr-defined]
     high.signal = lambda number, _handler: signal.getsignal(number)  # type: ignore[attr-defined]
     try:
         yield

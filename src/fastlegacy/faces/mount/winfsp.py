@@ -60,6 +60,7 @@ def mount(
     xattr: bool = False,
     copy_up: bool = False,
     prefetch: int | None = None,
+    read_timeout_s: float = 0.0,
     options: str | Iterable[str] | None = (),
     settings: Mapping[str, Any] | None = None,
     on_ready: Callable[[], None] | None = None,
@@ -76,7 +77,7 @@ def mount(
     UrlError
         If other users are to see it: that is not for WinFsp to say, but for the permissions of the folder.
     """
-    del rename, ignore_case, xattr, prefetch
+    del rename, ignore_case, xattr, prefetch, read_timeout_s
     if copy_up:
         raise UrlError("--copy-up is not for Windows", hint="leave it out, and rename a new file over the frame")
     if allow_other:

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: MIT
+"""Sources on a file system that stops answering: a mount below them, whose server is stopped by SIGSTOP."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastlegacy.testing.files import write_stack
+from fastlegacy.testing.mounts import is_mount_point
+
+pytestmark = pytest.mark.fuse
+
+# so large, and so random, that the kernel has read no more than the beginning of the file ahead
+FRAMES = np.random.default_rng(1).integers(0, 60_000, (32, 512, 512)).astype("u2")
+OTHER = np.arange(3 * 40 * 50, dtype="u2").reshape(3, 40, 50)
+LIMIT_S = 1
+
+
+class Mounts:
+    """A mount of HDF5 files that lie in another mount."""
+
+    def __init__(self, tmp_path: Path, server: subprocess.Popen[str]) -> None:
+        self.top = tmp_path / "top"
+        self.log = tmp_path / "log"
+        self.server = server
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def mount(self, *words: str) -> None:
+        command = [sys.executable, "-X", "dev", "-m", "fastlegacy", "mount", *words, str(self.top)]
+        with open(self.log, "w") as log:
+            command += ["--read-timeout", str(LIMIT_S)]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    @contextmanager
+    def silence(self) -> Iterator[None]:
+        self.server.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.server.send_signal(signal.SIGCONT)
+
+    def end(self) -> str:
+        assert self.process
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(20) == 0
+        return self.log.read_text()
+
+    def silent_lines(self) -> list[str]:
+        return [line for line in self.log.read_text().splitlines() if "does not answer" in line]
+
+
+@pytest.fixture
+def below(serve: Callable[..., Any], tmp_path: Path) -> tuple[Path, subprocess.Popen[str]]:
+    """A folder on a file system whose server can be stopped, with scan.h5 in it."""
+    started = serve(folder=tmp_path / "below")
+    write_stack(tmp_path / "made.h5", FRAMES, filters="bslz4")
+    (tmp_path / "below" / "scan.h5").write_bytes((tmp_path / "made.h5").read_bytes())
+    return tmp_path / "below", started.process
+
+
+@pytest.fixture
+def mounts(below: tuple[Path, subprocess.Popen[str]], tmp_path: Path) -> Iterator[Mounts]:
+    """The mount of its frames is to be made."""
+    made = Mounts(tmp_path, below[1])
+    yield made
+    made.server.send_signal(signal.SIGCONT)
+    if made.process is not None and made.process.poll() is None:
+        made.process.send_signal(signal.SIGINT)
+        made.process.wait(20)
+
+
+@pytest.fixture
+def frames(mounts: Mounts, below: tuple[Path, subprocess.Popen[str]], wait: Callable[..., bool]) -> Mounts:
+    """The frames of scan.h5 are in ``top``."""
+    mounts.mount(str(below[0] / "scan.h5"), "/entry/data/data", "--format", "flat")
+    assert wait(lambda: is_mount_point(mounts.top) and len(os.listdir(mounts.top)) >= len(FRAMES), 20)
+    assert outcome(name(mounts, 0)) == FRAMES[0].tobytes()  # HDF5 has told where all chunks are
+    return mounts
+
+
+def outcome(path: Path) -> bytes | str:
+    """The pixels of a file, or the name of the error."""
+    try:
+        return path.read_bytes()[-FRAMES[0].nbytes :]
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+
+
+def name(mounts: Mounts, frame: int) -> Path:
+    return mounts.top / f"data{frame + 1:04}.raw"
+
+
+def test_a_read_ends_in_an_error_and_all_else_goes_on(frames: Mounts, wait: Callable[..., bool]) -> None:
+    assert outcome(name(frames, 0)) == FRAMES[0].tobytes()
+    found: dict[int, bytes | str] = {}
+    with frames.silence():
+        threads = [
+            threading.Thread(target=lambda i=i: found.update({i: outcome(name(frames, i))})) for i in range(12, 28)
+        ]
+        for thread in threads:
+            thread.start()
+        (frames.top / "notes.txt").write_text("saved meanwhile")
+        assert (frames.top / "notes.txt").read_text() == "saved meanwhile"
+        assert outcome(name(frames, 0)) == FRAMES[0].tobytes()
+        for thread in threads:
+            thread.join(30)
+        assert set(found.values()) == {"EIO"}
+        # those that come later do not wait any more, and take no more threads
+        busy = len(os.listdir(f"/proc/{frames.process.pid}/task"))  # type: ignore[union-attr]
+        assert {outcome(name(frames, i)) for i in range(12, 32)} == {"EIO"}
+        assert len(os.listdir(f"/proc/{frames.process.pid}/task")) <= busy + 2  # type: ignore[union-attr]
+    assert wait(lambda: outcome(name(frames, 12)) == FRAMES[12].tobytes())
+    for i in range(len(FRAMES)):
+        assert outcome(name(frames, i)) == FRAMES[i].tobytes()
+    frames.end()
+    assert len(frames.silent_lines()) == 1
+    assert "scan.h5" in frames.silent_lines()[0]
+
+
+def test_an_encoded_frame_whose_size_is_asked_for(
+    mounts: Mounts, below: tuple[Path, subprocess.Popen[str]], wait: Callable[..., bool]
+) -> None:
+    mounts.mount(str(below[0] / "scan.h5"), "/entry/data/data", "--format", "cbf")
+    assert wait(lambda: is_mount_point(mounts.top) and len(os.listdir(mounts.top)) >= len(FRAMES), 20)
+    last = mounts.top / "data0032.cbf"
+    assert os.stat(mounts.top / "data0001.cbf").st_size > 0  # HDF5 has told where all chunks are
+    with mounts.silence():
+        with pytest.raises(OSError, match="Input/output error"):
+            os.stat(last)
+        assert len(os.listdir(mounts.top)) >= len(FRAMES)
+    assert wait(lambda: outcome(last) != "EIO")
+    assert os.stat(last).st_size == len(last.read_bytes())
+
+
+def test_a_stack_that_nobody_has_opened_yet(
+    mounts: Mounts, below: tuple[Path, subprocess.Popen[str]], tmp_path: Path, wait: Callable[..., bool]
+) -> None:
+    write_stack(tmp_path / "other.h5", OTHER, filters="bslz4")
+    mounts.mount(str(below[0] / "scan.h5"), str(tmp_path / "other.h5"), "--format", "flat")
+    assert wait(lambda: is_mount_point(mounts.top) and set(os.listdir(mounts.top)) >= {"scan", "other"}, 20)
+    with mounts.silence():
+        with pytest.raises(OSError, match="Input/output error"):
+            os.listdir(mounts.top / "scan" / "flat")
+        assert (mounts.top / "other" / "flat" / "other_0001.raw").read_bytes().endswith(OTHER[0].tobytes())
+        assert wait(lambda: "does not answer" in (mounts.top / ".fastlegacy" / "log").read_text())
+    last = mounts.top / "scan" / "flat" / "scan_0032.raw"
+    assert wait(lambda: outcome(last) == FRAMES[31].tobytes(), 20)
+    assert len(os.listdir(last.parent)) >= len(FRAMES)
+    mounts.end()
+
+
+def test_the_mount_ends_while_reads_hang(frames: Mounts, wait: Callable[..., bool]) -> None:
+    with frames.silence():
+        assert outcome(name(frames, 20)) == "EIO"
+        thread = threading.Thread(target=outcome, args=(name(frames, 30),))
+        thread.start()
+        assert frames.process
+        frames.process.send_signal(signal.SIGINT)
+        assert wait(lambda: not is_mount_point(frames.top), 20)
+        thread.join(20)
+        assert not thread.is_alive()
+        assert wait(lambda: "still wait for a source" in frames.log.read_text(), 20)
+    assert frames.process.wait(20) == 0
+
+
+def test_a_time_limit_that_is_none(mounts: Mounts, below: tuple[Path, subprocess.Popen[str]], tmp_path: Path) -> None:
+    words = ["mount", str(below[0] / "scan.h5"), "/entry/data/data", str(tmp_path / "top"), "--read-timeout", "-1"]
+    done = subprocess.run([sys.executable, "-m", "fastlegacy", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no time limit: -1" in done.stderr
