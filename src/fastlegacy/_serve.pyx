@@ -336,7 +336,7 @@ cdef class Handles:
                 fl_ahead_seen(<fl_ahead *>self.mount.ahead, h, thread, offset, size)
 
     def wait_for_prefetch(self):
-        """Wait until all that was to be decoded is. False if that takes longer than 5 s."""
+        """Wait until all that was to be decoded is. False if that takes longer than 30 s."""
         cdef int done = 1
         if self.mount.ahead != NULL:
             with nogil:

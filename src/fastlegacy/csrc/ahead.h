@@ -24,7 +24,8 @@
 #define FL_AHEAD_FIRST (2 << 20)  /* bytes of the first window */
 #define FL_AHEAD_LEAST (4 << 20)  /* bytes that a window may grow to where files are small: it holds several */
 #define FL_OUT_OF_ORDER (4 << 20) /* bytes; the kernel asks for many ranges at a time, and they come as they come */
-#define FL_AHEAD_STOP_S 5         /* a disk may hang */
+#define FL_AHEAD_END_S 2          /* so long the end of a mount waits: a disk may hang */
+#define FL_AHEAD_IDLE_S 30
 
 typedef struct {
     uint32_t who;         /* the kernel's number of the thread; with `what` and `turn` 0: nobody */
@@ -236,7 +237,7 @@ static int fl_ahead_wait(fl_ahead *a, int until_ended)
     struct timespec until;
     int late = 0, done;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += FL_AHEAD_STOP_S;
+    until.tv_sec += until_ended ? FL_AHEAD_END_S : FL_AHEAD_IDLE_S;
     pthread_mutex_lock(&a->lock);
     while (!(done = until_ended ? a->threads == 0 : a->n == 0 && a->busy == 0) && !late)
         late = pthread_cond_timedwait(&a->news, &a->lock, &until) != 0;
