@@ -20,8 +20,8 @@ def extension(name: str) -> Extension:
     )
 
 
-names = ["_codec", "_core", "_view", "_encode"]
+names = ["_codec", "_core", "_chunks", "_view", "_encode"]
 if os.name == "posix":  # the C of a mount: docs/windows.md says what is there instead
-    names.append("_serve")
+    names += ["_names", "_serve"]
 modules = [extension(name) for name in names]
 setup(ext_modules=cythonize(modules, include_path=["src"], compiler_directives={"language_level": 3}))

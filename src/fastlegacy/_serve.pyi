@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-from collections.abc import Iterable, Sequence
 from typing import Self, final
 
+from fastlegacy._names import Names
 from fastlegacy._view import PieceFile
 
 __test__: dict[str, str]
@@ -18,29 +18,6 @@ def run_loop(
     handles: Handles,
     files: int,
 ) -> int: ...
-
-@final
-class Names:
-    def __new__(
-        cls, dirfd: int, epoch: int, *, uid: int, gid: int, mode: int, block_bytes: int, keep: object = None
-    ) -> Self: ...
-    @property
-    def epoch(self) -> int: ...
-    def knows(self, path: str) -> bool: ...
-    def tell(
-        self,
-        path: str,
-        epoch: int,
-        version: int,
-        seed: int,
-        series: Sequence[tuple[str, str, bool, int, int, int, bool, int, int]],
-    ) -> None: ...
-    def learn(self, path: str, size: int, epoch: int) -> None: ...
-    def listing(self, path: str, entries: Iterable[tuple[str, int, int]], taken: Iterable[str]) -> Listing | None: ...
-
-@final
-class Listing:
-    def fill(self, filler: int, buffer: int, place: int) -> None: ...
 
 @final
 class Handles:

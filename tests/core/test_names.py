@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastlegacy import _serve
+from fastlegacy import _names
 from fastlegacy.index.epoch import Epoch
 from fastlegacy.index.names import Names
 
@@ -23,7 +23,7 @@ class Listing:
 
     def __init__(self, room=10**9):
         self.epoch = Epoch()
-        self.names = _serve.Names(
+        self.names = _names.Names(
             -1, self.epoch.address, uid=1, gid=2, mode=0o100444, block_bytes=4096, keep=self.epoch
         )
         self.found = []

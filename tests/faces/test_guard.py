@@ -25,8 +25,9 @@ FRAMES = np.arange(3 * 16 * 20, dtype="u2").reshape(3, 16, 20)
 
 
 @pytest.fixture
-def guard() -> Iterator[Guard]:
-    """A guard with little patience."""
+def guard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Guard]:
+    """A guard with little patience, in a program without threads of its own, whatever other tests have left."""
+    monkeypatch.setattr(guard_module.threading, "active_count", lambda: 1)
     with closing(Guard(limit_s=1)) as made:
         yield made
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastlegacy import _core
+from fastlegacy import _chunks
 from fastlegacy.errors import SourceError
 from fastlegacy.hdf5 import chunks
 
@@ -24,7 +24,7 @@ AXES = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 4)), min_size=1, max
 def index_of(chunk, grid):
     n = int(np.prod(grid))
     arrays = np.full(n, NOWHERE, np.uint64), np.zeros(n, np.uint64), np.zeros(n, np.uint32)
-    return _core.ChunkIndex(chunk, grid, *arrays), arrays
+    return _chunks.ChunkIndex(chunk, grid, *arrays), arrays
 
 
 @pytest.mark.parametrize("by_h5py", [False, True])
@@ -81,22 +81,22 @@ def test_chunks_are_in_order_if_none_reaches_into_the_next(pairs):
     there = [(a, s) for a, s in pairs if a % 5]
     addresses[addresses % 5 == 0] = NOWHERE
     apart = all(a + s <= b for (a, s), (b, _) in itertools.pairwise(there))
-    assert _core.chunks_in_order(addresses, sizes) == apart
+    assert _chunks.chunks_in_order(addresses, sizes) == apart
 
 
 def test_a_chunk_that_reaches_beyond_all_addresses_is_not_in_order():
-    assert not _core.chunks_in_order(np.array([8], np.uint64), np.array([NOWHERE - 4], np.uint64))
+    assert not _chunks.chunks_in_order(np.array([8], np.uint64), np.array([NOWHERE - 4], np.uint64))
 
 
 def test_arrays_of_other_sizes_are_refused():
     index, arrays = index_of([2], [3])
     for wrong in [([0], [3]), ([2, 2], [3]), ([2], [4]), ([2], [-3])]:
         with pytest.raises(ValueError, match=r"impossible|one element"):
-            _core.ChunkIndex(*wrong, *arrays)
+            _chunks.ChunkIndex(*wrong, *arrays)
     with pytest.raises(ValueError, match="one number for each axis"):
         index.put([0, 0], 0, 0, 0)
     with pytest.raises(ValueError, match="as many"):
-        _core.chunks_in_order(arrays[0], arrays[1][:1])
+        _chunks.chunks_in_order(arrays[0], arrays[1][:1])
 
 
 def test_two_chunks_of_one_place_are_damage(tmp_path, monkeypatch):

@@ -243,7 +243,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that were looked into."""
     names: list[str] = []
 
-    def look_into_all(files: list[str], told: Any = None, **options: Any) -> Iterator[Record]:
+    def look_into_all(files: list[str], told: Any = None, guard: Any = None, **options: Any) -> Iterator[Record]:
         for file in files:
             names.append(os.path.basename(file))
             yield look_into(file, **options)

@@ -42,7 +42,7 @@ def test_description_of_a_stack(tmp_path):
         (lambda p: write_stack(p / "a.h5", FRAMES.astype("u1")), ("uint8", [], None, "stored", 6)),
         (lambda p: write_compact(p / "a.h5", FRAMES.astype(">u2")), (">u2", [], None, "stored", 6)),
         (lambda p: write_stack(p / "a.h5", FRAMES, filters="lzf"), ("<u2", ["lzf"], (1, 20, 30), "h5py", 6)),
-        (lambda p: write_stack(p / "a.h5", FRAMES, filters="blosc-lz4"), ("<u2", ["blosc"], (1, 20, 30), "plugin", 6)),
+        (lambda p: write_stack(p / "a.h5", FRAMES, filters="blosc-lz4"), ("<u2", ["blosc"], (1, 20, 30), "kernel", 6)),
         (lambda p: bliss_scan(p, FRAMES, written=4), ("<u2", ["bitshuffle+lz4"], (1, 20, 30), "kernel", 4)),
         (lambda p: virtual_series(p, FRAMES, missing=[2]), ("<u2", ["bitshuffle+lz4"], (1, 20, 30), "kernel", 4)),
     ],

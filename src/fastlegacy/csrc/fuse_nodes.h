@@ -217,7 +217,7 @@ static int fl_node_xattr(uint64_t unique, const fl_handle *h, const char *name, 
     if (size && !(data = malloc(size)))
         return fl_answer(unique, ENOMEM, NULL, 0);
     if (h->file)
-        n = name ? -ENODATA : 0;
+        n = name ? -fl_xattr_none(name) : 0;
     else if ((n = name ? fgetxattr(h->fd, name, data, size) : flistxattr(h->fd, data, size)) < 0)
         n = -errno;
     else if (!name && size)

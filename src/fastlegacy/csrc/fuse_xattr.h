@@ -18,6 +18,13 @@ static __thread const struct fl_in_header *fl_asked;
 #define FL_SOURCE_XATTR "user.fastlegacy.source" /* of a virtual file: where its pixels are from */
 #define FL_TRUSTED_XATTR "trusted."
 
+/* Why a virtual file has no attribute of a name. Labels and ACLs are not for such files at all: `ls -l` asks for them,
+ * and asks no more in this file system when it is told so. */
+static int fl_xattr_none(const char *name)
+{
+    return strncmp(name, "security.", 9) && strncmp(name, "system.", 7) ? ENODATA : EOPNOTSUPP;
+}
+
 /* Leave out of a list of names what only root may see. Returns the bytes that are left. */
 static ssize_t fl_xattr_for(char *names, ssize_t n, int root)
 {
@@ -64,7 +71,7 @@ static int fl_fuse_getxattr(const char *path, const char *name, char *value, siz
             return n < 0 ? -code : (int)n;
         }
         if (fd == -ENOENT && strcmp(name, FL_SOURCE_XATTR) && fl_names_has(fl_served.names, path))
-            return -ENODATA;
+            return -fl_xattr_none(name);
     }
     return fl_served.getxattr(path, name, value, size);
 }

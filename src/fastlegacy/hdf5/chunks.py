@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlegacy import _core
+from fastlegacy import _chunks, _core
 from fastlegacy.errors import NotAStackError, SourceError
 from fastlegacy.hdf5.files import Context
 from fastlegacy.hdf5.filters import BITSHUFFLE, Filter, Plan, make_plan, read_filters
@@ -269,7 +269,7 @@ def _check_apart(chunk_map: ChunkMap, file: str, path: str, *, growing: bool) ->
 
     Most indexes have no checksum, and a chunk of another frame can be decoded as well as the right one.
     """
-    if _core.chunks_in_order(chunk_map[0], chunk_map[1]):
+    if _chunks.chunks_in_order(chunk_map[0], chunk_map[1]):
         return  # nearly all: nothing has to be sorted
     there = chunk_map[0] != NOWHERE
     addresses, sizes = chunk_map[0][there], chunk_map[1][there]
@@ -306,7 +306,7 @@ def read_chunk_map(dset: Any, shape: tuple[int, ...], file: str, path: str, grow
     n = int(np.prod(grid))
     addresses = np.full(n, NOWHERE)
     sizes, masks = np.zeros(n, np.uint64), np.zeros(n, np.uint32)
-    index = _core.ChunkIndex(chunk.tolist(), grid.tolist(), addresses, sizes, masks)
+    index = _chunks.ChunkIndex(chunk.tolist(), grid.tolist(), addresses, sizes, masks)
     try:
         _tell_all_chunks(dset, index)
     except (RuntimeError, OSError, ValueError) as exc:
@@ -325,7 +325,7 @@ def read_chunk_map(dset: Any, shape: tuple[int, ...], file: str, path: str, grow
     return addresses, sizes, masks
 
 
-def _tell_all_chunks(dset: Any, index: _core.ChunkIndex) -> None:
+def _tell_all_chunks(dset: Any, index: _chunks.ChunkIndex) -> None:
     """Let HDF5 tell a function in C of all chunks; through h5py it takes 100 times as long, with a tuple for each."""
     iterate = _chunk_iterator()
     if iterate is None:

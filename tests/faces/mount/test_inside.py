@@ -68,6 +68,7 @@ def test_metrics_are_those_of_the_statistics(about: About) -> None:
         r'fastlegacy_info{folder="/data/work",source="a \"b\\c\".h5",pid="4711"}': 1,
         "fastlegacy_start_time_seconds": 1e9,
         "fastlegacy_uptime_seconds": 65.25,
+        "fastlegacy_prefetched_frames_total": 0,
         "fastlegacy_read_errors_total": 2,
         'fastlegacy_operations_total{operation="open"}': 3,
         'fastlegacy_operations_total{operation="read"}': 7,
@@ -78,7 +79,7 @@ def test_metrics_are_those_of_the_statistics(about: About) -> None:
 
 
 def test_metrics_of_a_mount_that_served_nothing(about: About) -> None:
-    assert len(samples(metrics(about, {}).decode())) == 4
+    assert len(samples(metrics(about, {}).decode())) == 5
 
 
 def test_the_status_is_for_people(about: About) -> None:

@@ -194,7 +194,7 @@ def test_ctrl_c_while_in_use(serve: Serve, demo: Path, real: Path) -> None:
     gone, virtual = (os.open(demo / name, os.O_RDONLY) for name in ("gone", "data0001.img"))
     os.unlink(demo / "gone")
     assert os.read(gone, 9) == b"x"
-    assert os.listdir(real) != ["kept.txt"], "libfuse keeps it under another name"
+    assert os.listdir(real) == ["kept.txt"]
     mount.interrupt()
     assert is_over(demo, real)
     assert os.listdir(demo) == ["kept.txt"]

@@ -47,7 +47,7 @@ NOT_ON_WINDOWS = re.findall(
 TAKE_NO_DESCRIPTOR = re.findall(
     r"\w+", "access chmod link lstat mkdir open readlink rename replace rmdir stat symlink unlink utime"
 )
-NOT_FOR_WINDOWS = ("fcntl", "grp", "pwd", "resource", "termios", "fastlegacy._serve")
+NOT_FOR_WINDOWS = ("fcntl", "grp", "pwd", "resource", "termios", "fastlegacy._names", "fastlegacy._serve")
 
 
 # ---------------------------------------------------------------------------------------------------- Windows

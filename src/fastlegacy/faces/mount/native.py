@@ -16,7 +16,7 @@ from fastlegacy.index.epoch import EPOCH
 from fastlegacy.index.tree import Tree
 
 if TYPE_CHECKING:
-    from fastlegacy._serve import Names
+    from fastlegacy._names import Names
 
 __all__ = ["NativeNames"]
 
@@ -36,7 +36,7 @@ class NativeNames:
     """
 
     def __init__(self, virtual: VirtualEntries, dirfd: int) -> None:
-        from fastlegacy._serve import Names
+        from fastlegacy._names import Names
 
         common = virtual.common
         self.names: Names = Names(

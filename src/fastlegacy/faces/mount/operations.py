@@ -29,7 +29,8 @@ from fastlegacy.faces.mount.statistics import Counters
 from fastlegacy.faces.mount.virtual import Entry
 
 if TYPE_CHECKING:
-    from fastlegacy._serve import Handles, Listing
+    from fastlegacy._names import Listing
+    from fastlegacy._serve import Handles
     from fastlegacy.index.tree import VirtualFile
 
 __all__ = ["FileInfo", "Operations"]
