@@ -248,6 +248,24 @@ def test_programs(benchmark: Any, note: Note, scan: str, work: Path, size: int, 
         benchmark.pedantic(Programs.run, setup=remount, rounds=ROUNDS)
 
 
+@pytest.mark.parametrize("who", ["rival", "bindfs"])
+def test_a_program(
+    benchmark: Any, note: Note, scan: str, real_files: Path, mount_point: Path, size: int, who: str
+) -> None:
+    """The same by others: one program that has begun before the clock does."""
+    note("whole scan, by programs", who, size)
+    with remounted(who, scan, real_files, mount_point) as remount, ExitStack() as current:
+
+        def again() -> tuple[tuple[Programs], dict[str, Any]]:
+            current.close()
+            remount()
+            programs = Programs(mount_point, 1)
+            current.callback(programs.end)
+            return (programs,), {}
+
+        benchmark.pedantic(Programs.run, setup=again, rounds=ROUNDS)
+
+
 @pytest.fixture
 def mount_point(tmp_path: Path) -> Path:
     """An empty folder beside the one with real files."""
