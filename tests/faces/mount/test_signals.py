@@ -248,3 +248,28 @@ def test_signals_at_any_moment(fuse: None, served: ModuleType, demo: Path) -> No
         assert code in (0, 130, -signal.SIGTERM), f"run {run}"
         assert is_as_before(demo), f"run {run} left something behind, and ended with {code}"
     assert codes[0] > RUNS / 4
+
+
+def test_who_answers_somebody_who_has_hung_up_at_the_end_lives(fuse: None, served: ModuleType, demo: Path) -> None:
+    """Libfuse gives SIGPIPE back to the system when it ends: the clean-up comes after that."""
+    after: list[str] = []
+    before = module._Library.fuse_main_real
+
+    def serve_and_answer(self: Any, *arguments: Any) -> int:
+        result = before(self, *arguments)
+        reader, writer = os.pipe()
+        os.close(reader)
+        with pytest.raises(BrokenPipeError):
+            os.write(writer, b"an answer")
+        after.append("lives")
+        return result
+
+    def work() -> None:
+        module._Library.fuse_main_real = serve_and_answer  # type: ignore[method-assign]
+        mount(served.make_tree(), demo, on_ready=lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert after == ["lives"]
+
+    pid, begins = start(work)
+    assert ended(pid) == 0
+    os.close(begins)
+    assert is_as_before(demo)

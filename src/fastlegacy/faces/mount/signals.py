@@ -25,6 +25,7 @@ __all__ = ["ENDING", "Signals", "main_in_steps"]
 
 _log = logging.getLogger("fastlegacy.mount")
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_HUNG_UP = signal.SIGPIPE
 _AGAIN_S = 0.05
 _STOP = 0  # no signal has this number
 
@@ -59,6 +60,10 @@ class Signals:
             if number == signal.SIGINT or before is not signal.SIG_IGN:
                 self._before[number] = before
                 signal.signal(number, _noted)
+        # Python ignores it. libfuse takes that for its own doing, and at its end lets it kill the process again: who
+        # answers somebody that has hung up would die of it. What is noted it leaves alone.
+        self._before[_HUNG_UP] = signal.getsignal(_HUNG_UP)
+        signal.signal(_HUNG_UP, _noted)
         return self
 
     def __exit__(
