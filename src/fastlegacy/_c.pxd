@@ -69,6 +69,8 @@ cdef extern from "bitshuffle.h" nogil:
     void fl_unshuffle(const uint8_t *, size_t, size_t, uint8_t *, int)
 
 cdef extern from "cache.h" nogil:
+    enum:
+        FL_AHEAD_PART
     ctypedef struct fl_cache:
         size_t bytes
         size_t max_bytes
@@ -369,6 +371,7 @@ cdef extern from "fuse_ops.h" nogil:
         int xattr
     ctypedef struct fl_owner:
         int64_t open
+    void fl_file_keep(fl_vfile *, fl_owner *)
     ctypedef struct fl_prepared:
         char *name
         fl_vfile *file

@@ -77,6 +77,11 @@ cdef class Cache:
         return self.cache.ahead_bytes
 
     @property
+    def ahead_max_bytes(self):
+        """How many there may be."""
+        return self.cache.max_bytes // FL_AHEAD_PART
+
+    @property
     def ahead_loads(self):
         return self.cache.ahead_loads
 

@@ -4,6 +4,9 @@
 from fastlegacy._c cimport fl_names, fl_series
 
 
+cdef bytes raw_name(str name)
+
+
 cdef class Names:
     cdef fl_names *names
     cdef object keep

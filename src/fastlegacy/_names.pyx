@@ -16,7 +16,7 @@ from fastlegacy._c cimport *
 fl_crc_prepare()
 
 
-cdef bytes _raw(str name):
+cdef bytes raw_name(str name):
     return name.encode("utf-8", "surrogateescape")
 
 
@@ -56,7 +56,7 @@ cdef class Names:
 
     def knows(self, str path not None):
         """Whether what was told of a folder still holds."""
-        cdef bytes raw = _raw(path)
+        cdef bytes raw = raw_name(path)
         cdef fl_listing *told = fl_listing_take(self.names, raw, len(raw))
         if told == NULL:
             return False
@@ -82,7 +82,7 @@ cdef class Names:
         if told == NULL:
             raise MemoryError
         try:
-            told.path = strdup(_raw(path))
+            told.path = strdup(raw_name(path))
             told.epoch, told.version, told.seed = epoch, version, seed
             told.series = <fl_series *>calloc(len(series) + 1, sizeof(fl_series))
             if told.path == NULL or told.series == NULL:
@@ -98,7 +98,7 @@ cdef class Names:
 
     cdef int _series(self, fl_series *s, row) except -1:
         stem, ending, numbered, digits, first, count, reverse, size, mtime_ns = row
-        cdef bytes raw_stem = _raw(stem), raw_ending = _raw(ending)
+        cdef bytes raw_stem = raw_name(stem), raw_ending = raw_name(ending)
         if not 0 <= first <= first + count < 2 ** 62 or not 0 <= digits <= 20 or (not numbered and count > 1):
             raise ValueError("impossible names")
         s.stem_bytes, s.ending_bytes = len(raw_stem), len(raw_ending)
@@ -113,7 +113,7 @@ cdef class Names:
 
     def learn(self, str path not None, int64_t size, int64_t epoch):
         """Tell the size of one file, which was looked for when the number was ``epoch``."""
-        fl_names_learn(self.names, _raw(path), size, epoch)
+        fl_names_learn(self.names, raw_name(path), size, epoch)
 
     def listing(self, str path not None, entries, taken):
         """Begin to list a folder: first some entries, then the virtual files, all as they are now.
@@ -131,13 +131,13 @@ cdef class Names:
         Listing or None
             None: nothing is known of the folder.
         """
-        cdef bytes raw = _raw(path)
+        cdef bytes raw = raw_name(path)
         cdef Listing listing = Listing.__new__(Listing)
         listing.told = fl_listing_take(self.names, raw, len(raw))
         if listing.told == NULL:
             return None
         listing.names = self
-        listing.entries = [(_raw(name), kind, inode) for name, kind, inode in entries]
+        listing.entries = [(raw_name(name), kind, inode) for name, kind, inode in entries]
         listing.without = [_indices(&listing.told.series[k], taken) for k in range(listing.told.n)]
         return listing
 
@@ -146,7 +146,7 @@ cdef _indices(fl_series *s, taken):
     """Those of a series that have these names, in order, and one number more."""
     found = []
     for name in taken:
-        raw = _raw(name)
+        raw = raw_name(name)
         index = fl_series_index(s, raw, len(raw))
         if index >= 0:
             found.append(index)

@@ -14,7 +14,7 @@ from libc.string cimport memcpy, memset, strdup
 
 from fastlegacy._c cimport *
 from fastlegacy._codec cimport exception
-from fastlegacy._names cimport Names
+from fastlegacy._names cimport Names, raw_name
 from fastlegacy._view cimport PieceFile
 
 
@@ -38,24 +38,32 @@ cdef extern from "Python.h" nogil:
     PyThreadState *PyEval_SaveThread()
     void PyEval_RestoreThread(PyThreadState *)
 
-cdef extern from "fuse_ops.h":
+cdef extern from "fuse_xattr.h":
     """
     static void fl_serve(fl_mount *mount, fl_names *names)
     {
         fl_served.names = names;
         fl_served.mount = mount;
     }
-    static void fl_fall_back(int slot, void *python)
+    static uintptr_t fl_before(const char *slot, uintptr_t python)
     {
-        if (slot == 0) fl_served.getattr = (fl_getattr_fn)python;
-        if (slot == 1) fl_served.fgetattr = (fl_fgetattr_fn)python;
-        if (slot == 2) fl_served.getxattr = (fl_getxattr_fn)python;
-        if (slot == 3) fl_served.listxattr = (fl_listxattr_fn)python;
-        if (slot == 4) fl_served.open = (fl_open_fn)python;
+        const struct { const char *name; void *place; uintptr_t ours; } slots[] = {
+            {"getattr", &fl_served.getattr, (uintptr_t)fl_fuse_getattr},
+            {"fgetattr", &fl_served.fgetattr, (uintptr_t)fl_fuse_fgetattr},
+            {"getxattr", &fl_served.getxattr, (uintptr_t)fl_fuse_getxattr},
+            {"listxattr", &fl_served.listxattr, (uintptr_t)fl_fuse_listxattr},
+            {"open", &fl_served.open, (uintptr_t)fl_fuse_open},
+        };
+        for (size_t i = 0; i < sizeof slots / sizeof *slots; i++)
+            if (!strcmp(slots[i].name, slot)) {
+                memcpy(slots[i].place, &python, sizeof python);
+                return slots[i].ours;
+            }
+        return 0;
     }
     """
     void fl_serve(fl_mount *, fl_names *)
-    void fl_fall_back(int, void *)
+    uintptr_t fl_before(const char *, uintptr_t)
 
 fl_crc_prepare()
 
@@ -63,10 +71,6 @@ fl_crc_prepare()
 def stat_bytes():
     """Size of C's ``struct stat`` on this machine."""
     return sizeof(stat)
-
-
-cdef bytes _raw(str name):
-    return name.encode("utf-8", "surrogateescape")
 
 
 cdef class _Owner:
@@ -198,12 +202,7 @@ cdef class Handles:
     @staticmethod
     def before(str slot not None, uintptr_t python):
         """The address of the C function that goes before Python's in a slot of libfuse's table; 0 if there is none."""
-        cdef list slots = ["getattr", "fgetattr", "getxattr", "listxattr", "open"]
-        if slot not in slots:
-            return 0
-        fl_fall_back(slots.index(slot), <void *>python)
-        return [<size_t>&fl_fuse_getattr, <size_t>&fl_fuse_fgetattr, <size_t>&fl_fuse_getxattr,
-                <size_t>&fl_fuse_listxattr, <size_t>&fl_fuse_open][slots.index(slot)]
+        return fl_before(slot.encode(), python)
 
     cdef fl_handle *_new(self, bytes name) except NULL:
         cdef fl_handle *h = fl_handle_new(self.mount, name)
@@ -217,7 +216,7 @@ cdef class Handles:
 
         ``version`` is that of all headers, a number that grows when one changes.
         """
-        cdef fl_handle *h = self._new(_raw(name))
+        cdef fl_handle *h = self._new(raw_name(name))
         h.owner = self._owner(file)
         h.file, h.version = file.file, version
         fl_handle_enter(h)
@@ -230,8 +229,7 @@ cdef class Handles:
             owner = self.owners.get(id(file.source))
             if owner is None:
                 owner = self.owners[id(file.source)] = _Owner(file.source)
-            FL_ATOMIC_ADD(&owner.owner.open, 1)
-        FL_ATOMIC_ADD(&file.file.users, 1)
+            fl_file_keep(file.file, owner.owner)
         return owner.owner
 
     def prepare(self, str name not None, PieceFile file not None, uint64_t version, int64_t epoch, bint asks=False):
@@ -249,7 +247,7 @@ cdef class Handles:
         """
         cdef fl_prepared p
         memset(&p, 0, sizeof(p))
-        p.name = strdup(_raw(name))
+        p.name = strdup(raw_name(name))
         if p.name == NULL:
             raise MemoryError
         p.owner = self._owner(file)
@@ -258,7 +256,7 @@ cdef class Handles:
 
     def is_prepared(self, str name not None):
         """Whether a file is ready to be opened."""
-        cdef bytes raw = _raw(name)
+        cdef bytes raw = raw_name(name)
         pthread_mutex_lock(&self.mount.lock)
         cdef bint found = fl_prepared_find(self.mount, raw) != NULL
         pthread_mutex_unlock(&self.mount.lock)
@@ -270,12 +268,12 @@ cdef class Handles:
         if name is None:
             fl_prepared_forget(self.mount, NULL, 0, 1)
         else:
-            raw = _raw(name)
+            raw = raw_name(name)
             fl_prepared_forget(self.mount, raw, 0, 0)
 
     def ask_for_opens(self, str name not None):
         """Say that files after this one will be opened, as C does when such a file is."""
-        cdef bytes raw = _raw(name)
+        cdef bytes raw = raw_name(name)
         pthread_mutex_lock(&self.mount.lock)
         fl_ask(self.mount, raw)
         pthread_mutex_unlock(&self.mount.lock)
@@ -324,7 +322,7 @@ cdef class Handles:
         older ones there are, stale or not: their readers must not meet others in the kernel's cache.
         """
         cdef int stale
-        cdef int others = fl_retire(self.mount, _raw(name), version, size, NULL if now is None else now.file, &stale)
+        cdef int others = fl_retire(self.mount, raw_name(name), version, size, NULL if now is None else now.file, &stale)
         return stale, others
 
     def number(self, uintptr_t handle):
@@ -333,7 +331,7 @@ cdef class Handles:
 
     def is_settled(self, str name not None, uint64_t number):
         """Whether the kernel has used or closed the handle of this number: it has received its ``open``."""
-        return bool(fl_is_settled(self.mount, _raw(name), number))
+        return bool(fl_is_settled(self.mount, raw_name(name), number))
 
     def is_stale(self, uintptr_t handle):
         """Whether the file has another size by now."""

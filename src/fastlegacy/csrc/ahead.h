@@ -24,8 +24,8 @@
 #define FL_AHEAD_FIRST (2 << 20)  /* bytes of the first window */
 #define FL_AHEAD_LEAST (4 << 20)  /* bytes that a window may grow to where files are small: it holds several */
 #define FL_OUT_OF_ORDER (4 << 20) /* bytes; the kernel asks for many ranges at a time, and they come as they come */
-#define FL_AHEAD_END_S 2          /* so long the end of a mount waits: a disk may hang */
-#define FL_AHEAD_IDLE_S 30
+#define FL_AHEAD_END_NS 2000000000 /* so long the end of a mount waits: a disk may hang */
+#define FL_AHEAD_IDLE_NS 30000000000
 
 typedef struct {
     uint32_t who;         /* the kernel's number of the thread; with `what` and `turn` 0: nobody */
@@ -62,16 +62,9 @@ static void fl_ahead_init(fl_ahead *a, int most, int64_t most_bytes)
 {
     memset(a, 0, sizeof *a);
     pthread_mutex_init(&a->lock, NULL);
-    pthread_cond_init(&a->news, NULL);
+    fl_monotonic_cond_init(&a->news);
     a->most = most < 0 ? 0 : most > FL_AHEAD_THREADS ? FL_AHEAD_THREADS : most;
     a->most_bytes = most_bytes;
-}
-
-static void fl_job_end(fl_job *j)
-{
-    fl_vfile_release(j->file);
-    /* the last: from now on Python may let go of the pixels */
-    __atomic_fetch_sub(&j->owner->open, 1, __ATOMIC_RELEASE);
 }
 
 static fl_job fl_job_next(fl_ahead *a)
@@ -96,7 +89,7 @@ static void *fl_ahead_work(void *argument)
         a->busy++;
         pthread_mutex_unlock(&a->lock);
         int64_t frames = wanted ? fl_vfile_ahead(j.file, j.shift, j.from, j.to) : 0;
-        fl_job_end(&j);
+        fl_file_leave(j.file, j.owner);
         pthread_mutex_lock(&a->lock);
         a->busy--;
         a->frames += (uint64_t)frames;
@@ -139,8 +132,7 @@ static void fl_ahead_push(fl_ahead *a, const fl_handle *h, const fl_piece *one, 
         fl_job j = {h->file, h->owner, shift, from - k * size, to - k * size, (int)(r - a->readers), r->turn};
         j.from = j.from < 0 ? 0 : j.from;
         j.to = j.to > size ? size : j.to;
-        __atomic_fetch_add(&h->owner->open, 1, __ATOMIC_RELAXED);
-        __atomic_fetch_add(&h->file->users, 1, __ATOMIC_RELAXED);
+        fl_file_keep(h->file, h->owner);
         a->jobs[(a->first + a->n++) % FL_JOBS] = j;
         fl_ahead_wake(a);
     }
@@ -207,12 +199,12 @@ static int64_t fl_ahead_widest(const fl_ahead *a, int64_t size)
 /* Somebody was given `n` bytes of an open virtual file. */
 static void fl_ahead_seen(fl_ahead *a, const fl_handle *h, uint32_t who, int64_t at, int64_t n)
 {
+    if (n <= 0)
+        return;
     const fl_vfile *v = h->file;
     const fl_piece *one = fl_vfile_frame(v);
     const void *what = !one ? (const void *)v : one->kind == FL_PIXELS ? (const void *)v->stack : one->coder;
     int64_t frame = one ? one->first_frame : 0;
-    if (n <= 0 || a->most == 0)
-        return;
     pthread_mutex_lock(&a->lock);
     fl_reader *r = fl_reader_of(a, who, what, frame);
     r->used = ++a->clock;
@@ -234,13 +226,11 @@ static void fl_ahead_seen(fl_ahead *a, const fl_handle *h, uint32_t who, int64_t
 /* Wait until nothing is left to do, or all have ended. Returns 0 if that takes too long. */
 static int fl_ahead_wait(fl_ahead *a, int until_ended)
 {
-    struct timespec until;
+    uint64_t start = fl_now_ns(), patience = until_ended ? FL_AHEAD_END_NS : FL_AHEAD_IDLE_NS;
     int late = 0, done;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += until_ended ? FL_AHEAD_END_S : FL_AHEAD_IDLE_S;
     pthread_mutex_lock(&a->lock);
     while (!(done = until_ended ? a->threads == 0 : a->n == 0 && a->busy == 0) && !late)
-        late = pthread_cond_timedwait(&a->news, &a->lock, &until) != 0;
+        late = !fl_wait_patiently(&a->news, &a->lock, start, patience);
     pthread_mutex_unlock(&a->lock);
     return done;
 }
@@ -252,7 +242,7 @@ static int fl_ahead_stop(fl_ahead *a)
     a->stop = 1;
     while (a->n) {
         fl_job j = fl_job_next(a);
-        fl_job_end(&j);
+        fl_file_leave(j.file, j.owner);
     }
     pthread_cond_broadcast(&a->news);
     pthread_mutex_unlock(&a->lock);

@@ -35,6 +35,7 @@
 #define FL_AHEAD_NS 5000000000 /* what nobody has asked for until then was loaded in vain */
 #define FL_MOST_HOT_NS 300000000
 #define FL_PATIENCE_NS 2000000000
+#define FL_COOLER_NS 4000000
 
 enum { FL_LOADING, FL_READY, FL_FAILED };
 
@@ -228,13 +229,8 @@ static void fl_plan_enter(fl_cache *c, size_t need)
 
 static void fl_plan_wait(fl_cache *c)
 {
-    struct timespec soon;
-    clock_gettime(CLOCK_MONOTONIC, &soon); /* what is hot becomes cold by itself */
-    soon.tv_nsec += 4000000;
-    soon.tv_sec += soon.tv_nsec / 1000000000;
-    soon.tv_nsec %= 1000000000;
     c->waiting++;
-    pthread_cond_timedwait(&c->loaded, &c->lock, &soon);
+    fl_wait_patiently(&c->loaded, &c->lock, fl_now_ns(), FL_COOLER_NS); /* what is hot becomes cold by itself */
     c->waiting--;
 }
 
@@ -404,8 +400,8 @@ static void fl_cache_drop_vain(fl_cache *c, uint64_t now_ns)
     }
 }
 
-/* An entry of about `bytes` to load before anybody asks for it, for which `need` bytes are needed; then fl_cache_loaded
- * and fl_cache_release, as ever. NULL where it is there already, where there is no room for what nobody has asked for,
+/* An entry of about `bytes` to load before anybody asks for it, for which `need` bytes are needed; then
+ * fl_cache_loaded_ahead. NULL where it is there already, where there is no room for what nobody has asked for,
  * or where one would have to wait for memory. */
 static fl_entry *fl_cache_get_ahead(fl_cache *c, uint64_t owner, uint64_t chunk, size_t bytes, size_t need)
 {
@@ -461,6 +457,14 @@ static void fl_cache_loaded(fl_cache *c, fl_entry *e, size_t need, int ok)
     pthread_cond_broadcast(&c->loaded);
     pthread_mutex_unlock(&c->lock);
     fl_plan_end(c, need);
+}
+
+/* The caller of fl_cache_get_ahead is done. Returns `ok`. */
+static int fl_cache_loaded_ahead(fl_cache *c, fl_entry *e, size_t need, int ok)
+{
+    fl_cache_loaded(c, e, need, ok);
+    fl_cache_release(c, e, 0);
+    return ok;
 }
 
 #endif

@@ -309,10 +309,7 @@ static int fl_coded_ahead(const fl_coder *c, int64_t frame)
     fl_entry *entry = fl_cache_get_ahead(cache, c->form.id + 1, (uint64_t)frame, (size_t)m.size, need);
     if (!entry)
         return 0;
-    int ok = fl_coded_load(c, frame, m.size, entry, &e) == FL_OK;
-    fl_cache_loaded(cache, entry, need, ok);
-    fl_cache_release(cache, entry, 0);
-    return ok;
+    return fl_cache_loaded_ahead(cache, entry, need, fl_coded_load(c, frame, m.size, entry, &e) == FL_OK);
 }
 
 #endif

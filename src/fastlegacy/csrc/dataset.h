@@ -145,10 +145,7 @@ static int fl_chunk_ahead(fl_dataset *d, int64_t chunk)
         return 0;
     fl_error e;
     fl_error_clear(&e);
-    int ok = fl_chunk_load(d, chunk, by_blocks, entry, &e) == FL_OK;
-    fl_cache_loaded(d->cache, entry, need, ok);
-    fl_cache_release(d->cache, entry, 0);
-    return ok;
+    return fl_cache_loaded_ahead(d->cache, entry, need, fl_chunk_load(d, chunk, by_blocks, entry, &e) == FL_OK);
 }
 
 #define FL_START 65536 /* bytes; who reads so little from the beginning on of a chunk has often read enough */

@@ -6,7 +6,9 @@
 #ifndef FL_FUSE_KERNEL_H
 #define FL_FUSE_KERNEL_H
 
+#include <errno.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 struct fl_in_header {
     uint32_t len, opcode;
@@ -98,5 +100,18 @@ _Static_assert(sizeof(struct fl_in_header) == 40 && sizeof(struct fl_attr) == 88
 _Static_assert(sizeof(struct fl_entry_out) == 128 && sizeof(struct fl_setattr_in) == 88, "the kernel's structs differ");
 
 #define FL_XATTR_MOST 65536 /* the kernel's own limit of an extended attribute, and of a list of names */
+
+static int fl_device = -1; /* of the mount of this process; there is one */
+
+/* Answer a request: with an errno, or with some bytes. 0 or -errno; ENOENT: nobody waits for the answer any more. */
+static int fl_answer(uint64_t unique, int code, const void *data, size_t bytes)
+{
+    struct fl_out_header out = {(uint32_t)(sizeof out + (code ? 0 : bytes)), -code, unique};
+    struct iovec parts[2] = {{&out, sizeof out}, {(void *)(uintptr_t)data, bytes}};
+    ssize_t n;
+    while ((n = writev(fl_device, parts, code || !bytes ? 1 : 2)) < 0 && errno == EINTR)
+        ;
+    return n < 0 ? -errno : 0;
+}
 
 #endif

@@ -134,11 +134,8 @@ static int fl_loop_read(fl_loop *l, int slot, const struct fl_in_header *in, siz
     const fl_handle *h = (const fl_handle *)(uintptr_t)r->fh; /* as soon as the answer is out, it may be gone */
     if (n > 0 && h->file && h->mount->ahead)
         fl_ahead_seen(h->mount->ahead, h, in->pid, (int64_t)r->offset, n);
-    struct fl_out_header out = {(uint32_t)sizeof out + (uint32_t)(n > 0 ? n : 0), n < 0 ? n : 0, in->unique};
-    struct iovec parts[2] = {{&out, sizeof out}, {reply->data, (size_t)(n > 0 ? n : 0)}};
-    /* ENOENT: nobody waits for the answer any more. Other errors come again with the next request */
-    while (writev(l->fd, parts, n > 0 ? 2 : 1) < 0 && errno == EINTR)
-        ;
+    /* errors but ENOENT come again with the next request */
+    fl_answer(in->unique, n < 0 ? -n : 0, reply->data, n < 0 ? 0 : (size_t)n);
     return 1;
 }
 
@@ -167,7 +164,7 @@ static int fl_loop_take(fl_worker *w, char *request, fl_reply *reply, void **pyt
     if (in->opcode == FL_OP_INTERRUPT)
         return 1; /* nothing here can be interrupted, and the kernel expects no answer */
     int slot = (int)(w - l->workers);
-    if (!fl_overdue_begin(&l->overdue, slot, l->fd, in, (size_t)n))
+    if (!fl_overdue_begin(&l->overdue, slot, in, (size_t)n))
         return 1;
     uint64_t start = fl_now_ns();
     if (in->opcode != FL_OP_READ || !fl_loop_read(l, slot, in, (size_t)n, reply)) {
@@ -228,7 +225,7 @@ static void fl_loop_watch(fl_loop *l)
         uint64_t answered = __atomic_load_n(&l->answered, __ATOMIC_RELAXED);
         if (answered == before && !__atomic_load_n(&l->waiting, __ATOMIC_ACQUIRE))
             fl_loop_spawn(l);
-        fl_overdue_look(&l->overdue, l->fd);
+        fl_overdue_look(&l->overdue);
         quiet = answered == before && __atomic_load_n(&l->waiting, __ATOMIC_ACQUIRE) ? quiet + 1 : 0;
         before = answered;
         if (quiet >= FL_QUIET_TICKS)

@@ -25,8 +25,6 @@ struct fl_channel_ops {
     void (*destroy)(void *channel);
 };
 
-static int fl_device = -1; /* of the mount of this process; there is one */
-
 /* ---- which files were opened by which node */
 
 static fl_handle **fl_node_chain(fl_mount *m, uint64_t node)
@@ -83,16 +81,6 @@ static int fl_node_follow(fl_mount *m, int fd)
 }
 
 /* ---- answers */
-
-static int fl_answer(uint64_t unique, int code, const void *data, size_t bytes)
-{
-    struct fl_out_header out = {(uint32_t)(sizeof out + (code ? 0 : bytes)), -code, unique};
-    struct iovec parts[2] = {{&out, sizeof out}, {(void *)(uintptr_t)data, bytes}};
-    ssize_t n;
-    while ((n = writev(fl_device, parts, code || !bytes ? 1 : 2)) < 0 && errno == EINTR)
-        ;
-    return n < 0 ? -errno : 0;
-}
 
 static int fl_node_stat(fl_handle *h, struct stat *s)
 {

@@ -32,11 +32,9 @@ static void fl_handle_drop(fl_handle *h)
         return;
     fl_mount *m = h->mount;
     if (h->file) {
-        fl_vfile_release(h->file);
         if (h->follows >= 0)
             close(h->follows);
-        /* the last: from now on Python may let go of the pixels */
-        __atomic_fetch_sub(&h->owner->open, 1, __ATOMIC_RELEASE);
+        fl_file_leave(h->file, h->owner);
     } else {
         close(h->fd);
     }

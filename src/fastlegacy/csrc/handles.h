@@ -38,6 +38,20 @@ typedef struct {
     int64_t open; /* handles, written with __atomic */
 } fl_owner;
 
+/* Keep a virtual file and its pixels, until fl_file_leave. */
+static inline void fl_file_keep(fl_vfile *file, fl_owner *owner)
+{
+    __atomic_fetch_add(&owner->open, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&file->users, 1, __ATOMIC_RELAXED);
+}
+
+static inline void fl_file_leave(fl_vfile *file, fl_owner *owner)
+{
+    fl_vfile_release(file);
+    /* the last: from now on Python may let go of the pixels */
+    __atomic_fetch_sub(&owner->open, 1, __ATOMIC_RELEASE);
+}
+
 struct fl_handle;
 
 /* A virtual file that Python has made ready because somebody will open it soon. */
@@ -122,11 +136,17 @@ static void fl_mount_note(fl_mount *m, const char *name, int64_t at, size_t size
 
 /* ---- open virtual files by name: what the kernel may still get from before a change of headers */
 
-static fl_handle **fl_chain(fl_mount *m, const char *name)
+static uint64_t fl_hash_of(const uint8_t *data, size_t n)
 {
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
-    for (; *name; name++)
-        hash = (hash ^ (uint8_t)*name) * 0x100000001b3u;
+    while (n--)
+        hash = (hash ^ *data++) * 0x100000001b3u;
+    return hash;
+}
+
+static fl_handle **fl_chain(fl_mount *m, const char *name)
+{
+    uint64_t hash = fl_hash_of((const uint8_t *)name, strlen(name));
     return &m->open[(hash ^ hash >> 32) % FL_CHAINS];
 }
 

@@ -12,8 +12,7 @@ static void fl_prepared_drop(fl_prepared *p)
 {
     if (!p->name)
         return;
-    fl_vfile_release(p->file);
-    __atomic_fetch_sub(&p->owner->open, 1, __ATOMIC_RELEASE);
+    fl_file_leave(p->file, p->owner);
     free(p->name);
     p->name = NULL;
 }

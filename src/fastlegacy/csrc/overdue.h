@@ -37,21 +37,6 @@ typedef struct {
     fl_question slots[FL_SLOTS];
 } fl_overdue;
 
-static uint64_t fl_hash_of(const uint8_t *data, size_t n)
-{
-    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
-    while (n--)
-        hash = (hash ^ *data++) * 0x100000001b3u;
-    return hash;
-}
-
-static void fl_answer_error(int fd, uint64_t unique, int code)
-{
-    struct fl_out_header out = {(uint32_t)sizeof out, -code, unique};
-    while (write(fd, &out, sizeof out) < 0 && errno == EINTR)
-        ;
-}
-
 /* 0 if a read is as the kernel never sends it. */
 static int fl_read_is_ours(const struct fl_in_header *in, size_t size)
 {
@@ -97,7 +82,7 @@ static void fl_question_fill(fl_question *a, const struct fl_in_header *in, size
 }
 
 /* A request has come to the thread of a slot. 0 if the same question hangs already: it was answered with an error. */
-static int fl_overdue_begin(fl_overdue *o, int slot, int fd, const struct fl_in_header *in, size_t size)
+static int fl_overdue_begin(fl_overdue *o, int slot, const struct fl_in_header *in, size_t size)
 {
     fl_question *a = &o->slots[slot];
     fl_question_fill(a, in, size);
@@ -105,7 +90,7 @@ static int fl_overdue_begin(fl_overdue *o, int slot, int fd, const struct fl_in_
         const fl_question *b = &o->slots[i];
         if (__atomic_load_n(&b->ticket, __ATOMIC_ACQUIRE) % 2 && b->opcode == a->opcode && b->nodeid == a->nodeid &&
             b->of == a->of && b->is_question) {
-            fl_answer_error(fd, in->unique, EIO);
+            fl_answer(in->unique, EIO, NULL, 0);
             return 0;
         }
     }
@@ -148,7 +133,7 @@ static int fl_overdue_source(fl_files *t, pthread_t thread, uint64_t now, uint64
 
 /* Answer what has waited too long, if any source hangs. Questions that wait for something else meanwhile, such as a lock
  * of who waits for the source, are answered too. */
-static void fl_overdue_look(fl_overdue *o, int fd)
+static void fl_overdue_look(fl_overdue *o)
 {
     char oldest[sizeof((fl_error *)NULL)->detail];
     uint64_t now = fl_now_ns(), patience;
@@ -176,7 +161,7 @@ static void fl_overdue_look(fl_overdue *o, int fd)
             continue;
         /* until the kernel has an answer, it does not release the handle */
         fl_mount_note(o->mount, a->handle ? a->handle->name : "", a->at, a->handle ? a->size : 0, &e);
-        fl_answer_error(fd, a->unique, EIO);
+        fl_answer(a->unique, EIO, NULL, 0);
     }
 }
 

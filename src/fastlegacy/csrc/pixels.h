@@ -347,10 +347,7 @@ static int fl_form_ahead(const fl_form *f, int64_t frame, int64_t from, int64_t 
         return 0;
     fl_error e;
     fl_error_clear(&e);
-    int ok = fl_image_load(f, frame, size, entry, &e) == FL_OK;
-    fl_cache_loaded(v->cache, entry, need, ok);
-    fl_cache_release(v->cache, entry, 0);
-    return ok;
+    return fl_cache_loaded_ahead(v->cache, entry, need, fl_image_load(f, frame, size, entry, &e) == FL_OK);
 }
 
 #endif

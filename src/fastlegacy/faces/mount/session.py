@@ -282,8 +282,8 @@ class _Server:
 @contextmanager
 def _prefetching(handles: Handles, threads: int | None) -> Iterator[None]:
     """Let some threads read ahead of who reads in order."""
-    window_bytes = default_context().cache.max_bytes // 4  # the cache keeps no more that nobody has asked for
-    handles.prefetch(max(1, len(os.sched_getaffinity(0)) - 1) if threads is None else threads, window_bytes)
+    most_bytes = default_context().cache.ahead_max_bytes
+    handles.prefetch(max(1, len(os.sched_getaffinity(0)) - 1) if threads is None else threads, most_bytes)
     try:
         yield
     finally:
