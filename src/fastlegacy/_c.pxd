@@ -406,12 +406,6 @@ cdef extern from "fuse_ops.h" nogil:
     void fl_fuse_flush()
     void fl_fuse_fallocate()
     void fl_fuse_release()
-    void fl_fuse_getattr()
-    void fl_fuse_fgetattr()
-    void fl_fuse_open()
-    ctypedef int (*fl_getattr_fn)(const char *, void *)
-    ctypedef int (*fl_fgetattr_fn)(const char *, void *, void *)
-    ctypedef int (*fl_open_fn)(const char *, void *)
 
 cdef extern from "ahead.h" nogil:
     ctypedef struct fl_ahead:
@@ -422,10 +416,6 @@ cdef extern from "ahead.h" nogil:
     void fl_ahead_seen(fl_ahead *, const fl_handle *, uint32_t, int64_t, int64_t)
     int fl_ahead_wait(fl_ahead *, int)
     int fl_ahead_stop(fl_ahead *)
-
-cdef extern from "fuse_xattr.h" nogil:
-    void fl_fuse_getxattr()
-    void fl_fuse_listxattr()
 
 cdef extern from "fuse_nodes.h" nogil:
     int fl_node_follow(fl_mount *, int)

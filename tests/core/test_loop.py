@@ -13,7 +13,7 @@ import pytest
 from fastlegacy import _core, _serve, _view
 
 IN, READ, OUT = struct.Struct("=IIQQIIII"), struct.Struct("=QQIIQII"), struct.Struct("=IiQ")
-READ_CODE, INTERRUPT, OTHER = 15, 36, 3
+READ_CODE, INTERRUPT, OTHER, FORGET = 15, 36, 3, 2
 CONTENT = bytes(range(256)) * 40
 
 
@@ -200,11 +200,27 @@ def test_a_device_that_is_gone_ends_the_loop():
     kernel.end()
 
 
+def test_who_asks_the_mount_while_it_ends_does_not_keep_it(kernel, handle):
+    kernel.hold.clear()
+    kernel.send(OTHER)
+    kernel.wait_for_given(1)
+    kernel.has_exited = True
+    kernel.send(OTHER, unique=8)  # the one that is held may be who waits for this
+    kernel.send(FORGET, unique=9)
+    kernel.read(handle, 100, 0, unique=10)
+    assert kernel.answer() == (-errno.ENOTCONN, 8, b"")
+    assert kernel.answer() == (-errno.ENOTCONN, 10, b"")
+    kernel.hold.set()
+    kernel._thread.join(10)
+    assert not kernel._thread.is_alive()
+    assert kernel.failed == []
+
+
 def test_threads_that_python_knows_are_used_again(kernel):
     seen = []
     for number in range(1, 50):
         kernel.send(OTHER)
         kernel.wait_for_given(number)
         seen.append(kernel.given[-1][0])
-    assert len(set(seen)) < 40  # with one that ends for each that begins it would be 49
+    assert len(set(seen)) < 10
     assert threading.active_count() < 20

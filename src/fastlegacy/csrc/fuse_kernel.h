@@ -23,6 +23,7 @@ struct fl_out_header {
 
 enum {
     FL_OP_LOOKUP = 1,
+    FL_OP_FORGET = 2,
     FL_OP_GETATTR = 3,
     FL_OP_SETATTR = 4,
     FL_OP_READLINK = 5,
@@ -38,6 +39,7 @@ enum {
     FL_OP_ACCESS = 34,
     FL_OP_CREATE = 35,
     FL_OP_INTERRUPT = 36,
+    FL_OP_BATCH_FORGET = 42,
 };
 
 struct fl_read_in {

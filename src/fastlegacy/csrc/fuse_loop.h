@@ -12,6 +12,7 @@
 #ifndef FL_FUSE_LOOP_H
 #define FL_FUSE_LOOP_H
 
+#include <fcntl.h>
 #include <semaphore.h>
 #include <signal.h>
 
@@ -26,6 +27,8 @@
 #define FL_TICK_MS 2
 #define FL_QUIET_TICKS 25
 #define FL_NAP_MS 500 /* a signal may come just before the nap begins */
+#define FL_SPARE_WORKERS 2 /* so many more workers stay while there is more to do than reads */
+#define FL_END_NS 100000000 /* so long the end of the mount waits before it refuses what still comes */
 
 typedef void (*fl_process_fn)(void *session, const char *request, size_t size, void *channel);
 typedef int (*fl_exited_fn)(void *session);
@@ -36,6 +39,7 @@ enum { FL_FREE, FL_RUNNING, FL_ENDED };
 typedef struct {
     pthread_t thread;
     int state, reading; /* written with __atomic */
+    int has_read;       /* its last request was a read */
     struct fl_loop *loop;
 } fl_worker;
 
@@ -139,6 +143,14 @@ static int fl_loop_read(fl_loop *l, int slot, const struct fl_in_header *in, siz
     return 1;
 }
 
+/* The mount ends: what was read from the device is answered with an error, if it is a request that is answered. */
+static void fl_refuse(const struct fl_in_header *in, ssize_t n)
+{
+    if (n >= (ssize_t)sizeof *in && in->opcode != FL_OP_INTERRUPT && in->opcode != FL_OP_FORGET &&
+        in->opcode != FL_OP_BATCH_FORGET)
+        fl_answer(in->unique, ENOTCONN, NULL, 0);
+}
+
 /* Returns 0 when the loop has ended. */
 static int fl_loop_take(fl_worker *w, char *request, fl_reply *reply, void **python)
 {
@@ -148,11 +160,13 @@ static int fl_loop_take(fl_worker *w, char *request, fl_reply *reply, void **pyt
     ssize_t n = l->exited(l->session) ? -1 : read(l->fd, request, l->request_bytes);
     int code = errno, waiting = __atomic_sub_fetch(&l->waiting, 1, __ATOMIC_ACQ_REL);
     __atomic_store_n(&w->reading, 0, __ATOMIC_RELEASE);
-    if (l->exited(l->session))
+    const struct fl_in_header *in = (const struct fl_in_header *)request;
+    if (l->exited(l->session)) {
+        fl_refuse(in, n);
         return 0;
+    }
     if (n < 0 && (code == EINTR || code == EAGAIN || code == ENOENT))
         return 1;
-    const struct fl_in_header *in = (const struct fl_in_header *)request;
     if (n < (ssize_t)sizeof *in) {
         if (n >= 0 || code != ENODEV) /* ENODEV: unmounted */
             __atomic_store_n(&l->error, n >= 0 ? EIO : code, __ATOMIC_RELEASE);
@@ -167,7 +181,8 @@ static int fl_loop_take(fl_worker *w, char *request, fl_reply *reply, void **pyt
     if (!fl_overdue_begin(&l->overdue, slot, in, (size_t)n))
         return 1;
     uint64_t start = fl_now_ns();
-    if (in->opcode != FL_OP_READ || !fl_loop_read(l, slot, in, (size_t)n, reply)) {
+    w->has_read = in->opcode == FL_OP_READ && fl_loop_read(l, slot, in, (size_t)n, reply);
+    if (!w->has_read) {
         if (waiting == 0)
             fl_loop_spawn(l);
         if (!fl_node_take(in)) {
@@ -193,7 +208,7 @@ static void *fl_work(void *argument)
     fl_reply reply = {NULL, 0};
     void *python = NULL;
     while (request && fl_loop_take(w, request, &reply, &python))
-        if (__atomic_load_n(&l->waiting, __ATOMIC_ACQUIRE) >= l->few)
+        if (__atomic_load_n(&l->waiting, __ATOMIC_ACQUIRE) >= l->few + (w->has_read ? 0 : FL_SPARE_WORKERS))
             break; /* enough others wait */
     free(request);
     free(reply.data);
@@ -239,9 +254,19 @@ static void fl_nothing(int signal)
     (void)signal;
 }
 
+/* Take what has come since the workers have ended. One that is busy may itself have asked the mount: it would wait for ever. */
+static void fl_loop_refuse(fl_loop *l, char *request)
+{
+    ssize_t n;
+    fcntl(l->fd, F_SETFL, O_NONBLOCK | fcntl(l->fd, F_GETFL));
+    while (request && (n = read(l->fd, request, l->request_bytes)) > 0)
+        fl_refuse((const struct fl_in_header *)request, n);
+}
+
 /* Get the workers out of their reads, and wait for those that are busy, but for those whose source hangs. */
 static void fl_loop_end(fl_loop *l)
 {
+    char *request = malloc(l->request_bytes);
     struct sigaction nothing, before;
     memset(&nothing, 0, sizeof nothing);
     nothing.sa_handler = fl_nothing; /* without SA_RESTART: a read ends with EINTR */
@@ -264,9 +289,12 @@ static void fl_loop_end(fl_loop *l)
         }
         l->is_over = !running;
         pthread_mutex_unlock(&l->lock);
+        if (running && fl_now_ns() - begin > FL_END_NS)
+            fl_loop_refuse(l, request);
         if (running)
             fl_loop_wait(l, FL_TICK_MS);
     }
+    free(request);
     for (int i = 0; i < FL_SLOTS; i++)
         if (__atomic_load_n(&l->workers[i].state, __ATOMIC_ACQUIRE) == FL_ENDED)
             pthread_join(l->workers[i].thread, NULL);

@@ -439,12 +439,15 @@ class Stack(Sequence[Frame]):
             If HDF5 itself would open a file below the folder by its absolute name: through the mount, it would wait
             for ourselves.
         """
-        self.must_not_need(prefix)
+        self.must_not_need(os.path.realpath(prefix))
         self._context.redirect(prefix, replacement)
 
     def must_not_need(self, prefix: str) -> None:
-        """Raise MountError if HDF5 itself would open a file below a folder by its absolute name."""
-        below = os.path.realpath(prefix) + os.sep
+        """Raise MountError if HDF5 itself would open a file below a folder by its absolute name.
+
+        The folder is given without symbolic links: to look for them in a folder that is mounted asks ourselves.
+        """
+        below = prefix + os.sep
         for name in (name for part in self.parts if part.source for name in part.source.opened_by_hdf5):
             if os.path.isabs(name) and os.path.realpath(name).startswith(below):
                 raise MountError(

@@ -151,11 +151,11 @@ def serve(fuse: None, tmp_path: Path) -> Iterator[Callable[..., Served]]:
 
 @pytest.fixture
 def wait() -> Callable[[Callable[[], bool]], bool]:
-    """Return a function that waits up to five seconds for a condition."""
+    """Return a function that waits up to twenty seconds for a condition."""
     return wait_for
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 5) -> bool:
+def wait_for(condition: Callable[[], bool], timeout_s: float = 20) -> bool:
     """Wait until a condition holds; tell whether it does."""
     end = time.monotonic() + timeout_s
     while not condition():

@@ -272,6 +272,7 @@ def test_by_many_threads_while_headers_change(union: Union) -> None:
 PROGRAM = """
 import ctypes, sys, threading, time
 from pathlib import Path
+from fastlegacy.faces.mount.opens import Opens
 from fastlegacy.faces.mount.session import mount
 from fastlegacy.hdf5.stack import Stack
 from fastlegacy.index.tree import Tree
@@ -279,6 +280,14 @@ from fastlegacy.layouts.edf import LAYOUT
 
 url, folder, notes = sys.argv[1:]
 notes = Path(notes)
+prepare = Opens._prepare
+
+def noted(self, path, tree, index, *, asks):
+    done = prepare(self, path, tree, index, asks=asks)
+    (notes / f"ready {index + 1}").touch()
+    return done
+
+Opens._prepare = noted
 
 def hold():
     held = ctypes.PyDLL(None)  # its functions are called with the GIL held
@@ -295,8 +304,8 @@ mount(Tree(Stack(url), LAYOUT), folder)
 
 @contextmanager
 def mounted_here(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    """Mount 40 frames; yield the folder, and one for notes to and from the server."""
-    url = write_stack(tmp_path / "scan.h5", detector_frames(40, (60, 50), "u2"), filters="bslz4", chunks=(1, 60, 50))
+    """Mount 80 frames; yield the folder, and one for notes to and from the server."""
+    url = write_stack(tmp_path / "scan.h5", detector_frames(80, (60, 50), "u2"), filters="bslz4", chunks=(1, 60, 50))
     work, notes = tmp_path / "work", tmp_path / "notes"
     work.mkdir()
     notes.mkdir()
@@ -309,13 +318,14 @@ def read(path: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(["cat", str(path)], stdout=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize(("following", "waits"), [(5, False), (33, True)])
+@pytest.mark.parametrize(("following", "waits"), [(5, False), (80, True)])
 def test_programs_go_on_while_python_does_not(tmp_path: Path, fuse: None, following: int, waits: bool) -> None:
     with mounted_here(tmp_path) as (work, notes):
         os.listdir(work)
         for number in range(1, 5):
             (work / f"data{number:04d}.edf").read_bytes()
-        threading.Event().wait(0.5)  # time to prepare what follows: with less, this test shows less
+        wait_until((notes / "ready 5").exists)
+        assert not (notes / "ready 80").exists()
         (notes / "hold").touch()
         wait_until((notes / "held").exists)
         program = read(work / f"data{following:04d}.edf")
