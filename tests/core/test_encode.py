@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Byte offset and AGI_BITFIELD, both ways: equal to their twins and to fabio's on every SIMD level."""
 
-import importlib.util
 import itertools
 import struct
 from pathlib import Path
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from fastlegacy import _encode
 from fastlegacy._codec import simd_levels
 from fastlegacy.errors import DecodeError
+from fastlegacy.testing.beside import module_at
 
 GUARD = 0x5AA5A55A
 LOW, HIGH = -(2**31), 2**31 - 1
@@ -29,10 +29,7 @@ every_level = pytest.mark.parametrize("simd", simd_levels())
 @pytest.fixture(scope="module")
 def twin():
     """The twins of these codecs."""
-    spec = importlib.util.spec_from_file_location("reference_encode", Path(__file__).with_name("reference_encode.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(Path(__file__).with_name("reference_encode.py"))
 
 
 def counts(random, shape):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -12,6 +11,8 @@ from types import ModuleType
 
 import pytest
 
+from fastlegacy.testing.beside import module_at
+
 HERE = Path(__file__).parent
 TARGETS = sorted(path.stem for path in HERE.glob("*.c") if path.stem != "replay")
 
@@ -19,12 +20,7 @@ TARGETS = sorted(path.stem for path in HERE.glob("*.c") if path.stem != "replay"
 @pytest.fixture(scope="module")
 def fuzz() -> ModuleType:
     """The module ``run.py`` beside this file."""
-    spec = importlib.util.spec_from_file_location("fuzz_run", HERE / "run.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(HERE / "run.py")
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")

@@ -6,15 +6,14 @@ All of them takes an hour: ``python tests/hdf5/flips.py``. What came of it is in
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+
+from fastlegacy.testing.beside import module_at
 
 HERE = Path(__file__).parent
 SANITIZED = "FASTLEGACY_SANITIZED" in os.environ
@@ -22,16 +21,9 @@ EACH = 30 if SANITIZED else 120
 
 
 @pytest.fixture(scope="module")
-def flips() -> Iterator[ModuleType]:
+def flips() -> ModuleType:
     """The module ``flips.py`` beside this file."""
-    spec = importlib.util.spec_from_file_location("flips", HERE / "flips.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["flips"] = module  # dataclasses look for it there
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["flips"]
+    return module_at(HERE / "flips.py")
 
 
 def some(flips: ModuleType, sample: object, seed: int) -> list[tuple[int, int]]:

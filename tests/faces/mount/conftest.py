@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 import os
 import signal
@@ -26,6 +25,7 @@ from fastlegacy.faces.mount.real import Caller, RealFolder
 from fastlegacy.faces.mount.virtual import VirtualEntries
 from fastlegacy.index.folder import Folder
 from fastlegacy.index.tree import Tree
+from fastlegacy.testing.beside import module_at
 
 _PROGRAM = Path(__file__).with_name("served.py")
 
@@ -33,12 +33,7 @@ _PROGRAM = Path(__file__).with_name("served.py")
 @pytest.fixture(scope="session")
 def served() -> ModuleType:
     """The module ``served.py`` beside this file."""
-    spec = importlib.util.spec_from_file_location("served", _PROGRAM)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(_PROGRAM)
 
 
 @pytest.fixture
@@ -147,6 +142,21 @@ def serve(fuse: None, tmp_path: Path) -> Iterator[Callable[..., Served]]:
     yield start
     for mount in started:
         mount.clean()
+
+
+@pytest.fixture
+def mounted(serve: Callable[..., Served], tmp_path: Path) -> Iterator[Path]:
+    """A mounted folder; the log of the mount has to be empty at the end."""
+    mount = serve()
+    yield tmp_path / "demo"
+    _, errors = mount.interrupt()
+    assert errors == ""
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Path:
+    """The folder itself, beside its mount."""
+    return tmp_path / "demo_real"
 
 
 @pytest.fixture

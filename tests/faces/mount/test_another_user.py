@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import encodings.ascii  # noqa: F401  (Python looks for it when it is first needed: where the fork cannot)
 import errno
-import importlib.util
 import os
 import pickle
 import shutil
@@ -33,6 +32,7 @@ from fastlegacy.faces.library import tree
 from fastlegacy.faces.mount import _refuse, meeting, mountinfo
 from fastlegacy.faces.mount.ask import ask
 from fastlegacy.faces.mount.session import mount
+from fastlegacy.testing.beside import module_at
 from fastlegacy.testing.files import write_stack
 from fastlegacy.testing.frames import detector_frames
 
@@ -264,9 +264,4 @@ def test_headers_of_a_mount_are_for_its_user_and_root_to_change(home: Path, monk
 
 def loaded_changing() -> ModuleType:
     """Return the module ``changing.py`` beside this file."""
-    spec = importlib.util.spec_from_file_location("changing", Path(__file__).with_name("changing.py"))
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(Path(__file__).with_name("changing.py"))

@@ -19,6 +19,7 @@ from fastlegacy.faces.mount.overlay import Overlay
 from fastlegacy.faces.mount.real import Caller, RealFolder
 from fastlegacy.index.folder import Folder
 from fastlegacy.index.tree import Tree
+from fastlegacy.testing.beside import errno_of
 
 PATH, NAME = "/data0001.img", "data0001.img"
 
@@ -40,15 +41,6 @@ def mounted(serve: Serve, tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "demo"
     _, errors = mount.interrupt()
     assert errors == ""
-
-
-def code_of(work: Callable[[], object]) -> int:
-    """The errno that this fails with, 0 if it does not."""
-    try:
-        work()
-    except OSError as error:
-        return error.errno or 0
-    return 0
 
 
 # ---- without a mount
@@ -105,8 +97,8 @@ def test_folders_and_names_cannot_be_changed_all_the_same(nested: SimpleNamespac
         lambda: overlay.rename("/img/data0001.img", "/x"),
         lambda: overlay.rename("/img", "/x"),
     ):
-        assert code_of(work) == errno.EROFS
-    assert code_of(lambda: overlay.chmod("/no", 0o700)) == errno.ENOENT
+        assert errno_of(work) == errno.EROFS
+    assert errno_of(lambda: overlay.chmod("/no", 0o700)) == errno.ENOENT
     assert os.listdir(nested.folder) == []
 
 
@@ -154,14 +146,14 @@ def test_a_full_disk_leaves_nothing_behind(
     if not unnamed:
         monkeypatch.setattr(draft.os, "O_TMPFILE", os.O_DIRECTORY)
     monkeypatch.setattr(draft.os, "write", full)
-    assert code_of(lambda: overlay.truncate("/img/data0001.img", 5)) == errno.ENOSPC
+    assert errno_of(lambda: overlay.truncate("/img/data0001.img", 5)) == errno.ENOSPC
     assert os.listdir(nested.folder) == []
 
 
 def test_access_is_that_of_the_folder(copying: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     copying.overlay.check_access(PATH, os.W_OK)
     monkeypatch.setattr("fastlegacy.faces.mount.real.os.access", lambda *_, **__: False)
-    assert code_of(lambda: copying.overlay.check_access(PATH, os.W_OK)) == errno.EACCES
+    assert errno_of(lambda: copying.overlay.check_access(PATH, os.W_OK)) == errno.EACCES
 
 
 def test_a_large_file_is_copied_in_steps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, served: ModuleType) -> None:
@@ -216,7 +208,7 @@ def test_other_changes_of_a_frame(mounted: Path, tmp_path: Path, served: ModuleT
         lambda: os.rename(mounted / "data0004.img", mounted / "x"),
         lambda: os.unlink(mounted / "data0004.img"),
     ):
-        assert code_of(refused) == errno.EROFS
+        assert errno_of(refused) == errno.EROFS
 
 
 @pytest.mark.fuse
@@ -249,8 +241,8 @@ def test_many_change_one_frame_at_once(mounted: Path, served: ModuleType) -> Non
 def test_a_frame_that_cannot_be_read_is_not_copied(serve: Serve, tmp_path: Path, served: ModuleType) -> None:
     mount = serve(copy_up=True, broken=True)
     broken = tmp_path / "demo" / f"data{served.BROKEN_FRAME + 1:04d}.img"
-    assert code_of(lambda: os.open(broken, os.O_RDWR)) == errno.EIO
+    assert errno_of(lambda: os.open(broken, os.O_RDWR)) == errno.EIO
     assert os.listdir(tmp_path / "demo_real") == []
-    assert code_of(lambda: os.truncate(tmp_path / "demo" / ".fastlegacy" / "status", 3)) == errno.EROFS
+    assert errno_of(lambda: os.truncate(tmp_path / "demo" / ".fastlegacy" / "status", 3)) == errno.EROFS
     _, errors = mount.interrupt()
     assert broken.name in errors

@@ -6,17 +6,16 @@ The flips are fixed; among them are those on which libhdf5 itself crashes or han
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
+from fastlegacy.testing.beside import module_at
 from fastlegacy.testing.mounts import mounted
 
 pytestmark = pytest.mark.fuse
@@ -35,17 +34,9 @@ EACH = 30
 
 
 @pytest.fixture(scope="module")
-def flips() -> Iterator[ModuleType]:
+def flips() -> ModuleType:
     """The module ``tests/hdf5/flips.py``."""
-    path = Path(__file__).parents[2] / "hdf5" / "flips.py"
-    spec = importlib.util.spec_from_file_location("flips", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["flips"] = module  # dataclasses look for it there
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["flips"]
+    return module_at(Path(__file__).parents[2] / "hdf5" / "flips.py")
 
 
 def read(path: Path) -> bytes | None:

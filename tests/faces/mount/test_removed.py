@@ -21,15 +21,6 @@ Remove = Callable[[Path], None]
 
 
 @pytest.fixture
-def mounted(serve: Serve, tmp_path: Path) -> Iterator[Path]:
-    """A mounted folder; the log of the mount has to be empty at the end."""
-    mount = serve()
-    yield tmp_path / "demo"
-    _, errors = mount.interrupt()
-    assert errors == ""
-
-
-@pytest.fixture
 def opened(mounted: Path) -> Iterator[int]:
     """A file that was removed while it was open, and its folder too."""
     folder = mounted / "sub"

@@ -6,27 +6,12 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
-
-
-@pytest.fixture
-def mounted(serve: Callable[..., Any], tmp_path: Path) -> Iterator[Path]:
-    """A mounted folder; the log of the mount has to be empty at the end."""
-    mount = serve()
-    yield tmp_path / "demo"
-    _, errors = mount.interrupt()
-    assert errors == ""
-
-
-@pytest.fixture
-def real(tmp_path: Path) -> Path:
-    return tmp_path / "demo_real"
 
 
 def names(folder: Path) -> list[str]:

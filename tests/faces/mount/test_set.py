@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
 import mmap
 import os
 import signal
@@ -22,6 +21,7 @@ import pytest
 from fastlegacy.errors import MountError, UrlError
 from fastlegacy.faces.cli.main import main
 from fastlegacy.faces.mount.ask import ask
+from fastlegacy.testing.beside import module_at
 
 pytestmark = pytest.mark.fuse
 
@@ -35,12 +35,7 @@ _PROGRAM = Path(__file__).with_name("changing.py")
 @pytest.fixture(scope="module")
 def changing() -> ModuleType:
     """The module ``changing.py`` beside this file."""
-    spec = importlib.util.spec_from_file_location("changing", _PROGRAM)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(_PROGRAM)
 
 
 @pytest.fixture(autouse=True)

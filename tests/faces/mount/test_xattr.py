@@ -6,40 +6,19 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from fastlegacy.testing.beside import errno_of
+
 SOURCE = "user.fastlegacy.source"
 URL = "/data/a, scan.h5::/entry/data"
 
 Serve = Callable[..., Any]
-
-
-@pytest.fixture
-def mounted(serve: Serve, tmp_path: Path) -> Iterator[Path]:
-    """A mounted folder; the log of the mount has to be empty at the end."""
-    mount = serve()
-    yield tmp_path / "demo"
-    _, errors = mount.interrupt()
-    assert errors == ""
-
-
-@pytest.fixture
-def real(tmp_path: Path) -> Path:
-    return tmp_path / "demo_real"
-
-
-def code_of(work: Callable[[], object]) -> int:
-    """The errno that this fails with, 0 if it does not."""
-    try:
-        work()
-    except OSError as error:
-        return error.errno or 0
-    return 0
 
 
 # ---- without a mount
@@ -50,8 +29,8 @@ def test_an_attribute_is_set_told_listed_and_removed(union: SimpleNamespace) -> 
     union.overlay.set_xattr("/f", "user.a", b"\0\xff", 0)
     assert os.getxattr(union.folder / "f", "user.a") == union.overlay.get_xattr("/f", "user.a") == b"\0\xff"
     assert union.overlay.list_xattr("/f") == ["user.a"]
-    assert code_of(lambda: union.overlay.set_xattr("/f", "user.a", b"", os.XATTR_CREATE)) == errno.EEXIST
-    assert code_of(lambda: union.overlay.set_xattr("/f", "user.b", b"", os.XATTR_REPLACE)) == errno.ENODATA
+    assert errno_of(lambda: union.overlay.set_xattr("/f", "user.a", b"", os.XATTR_CREATE)) == errno.EEXIST
+    assert errno_of(lambda: union.overlay.set_xattr("/f", "user.b", b"", os.XATTR_REPLACE)) == errno.ENODATA
     union.overlay.remove_xattr("/f", "user.a")
     assert union.overlay.list_xattr("/f") == os.listxattr(union.folder / "f") == []
 
@@ -59,17 +38,17 @@ def test_an_attribute_is_set_told_listed_and_removed(union: SimpleNamespace) -> 
 def test_a_frame_tells_its_source_and_nothing_else(union: SimpleNamespace) -> None:
     assert union.overlay.list_xattr("/data0003.img") == [SOURCE]
     assert union.overlay.get_xattr("/data0003.img", SOURCE) == f"{URL} frame 2".encode()
-    assert code_of(lambda: union.overlay.get_xattr("/data0003.img", "user.x")) == errno.ENODATA
-    assert code_of(lambda: union.overlay.set_xattr("/data0003.img", "user.x", b"", 0)) == errno.EROFS
-    assert code_of(lambda: union.overlay.remove_xattr("/data0003.img", SOURCE)) == errno.EROFS
+    assert errno_of(lambda: union.overlay.get_xattr("/data0003.img", "user.x")) == errno.ENODATA
+    assert errno_of(lambda: union.overlay.set_xattr("/data0003.img", "user.x", b"", 0)) == errno.EROFS
+    assert errno_of(lambda: union.overlay.remove_xattr("/data0003.img", SOURCE)) == errno.EROFS
 
 
 def test_virtual_folders_and_what_is_not_there(nested: SimpleNamespace) -> None:
     assert nested.overlay.list_xattr("/deep") == []
-    assert code_of(lambda: nested.overlay.get_xattr("/deep", SOURCE)) == errno.ENODATA
-    assert code_of(lambda: nested.overlay.set_xattr("/deep", "user.x", b"", 0)) == errno.EROFS
+    assert errno_of(lambda: nested.overlay.get_xattr("/deep", SOURCE)) == errno.ENODATA
+    assert errno_of(lambda: nested.overlay.set_xattr("/deep", "user.x", b"", 0)) == errno.EROFS
     for work in (lambda: nested.overlay.list_xattr("/no"), lambda: nested.overlay.get_xattr("/no", SOURCE)):
-        assert code_of(work) == errno.ENOENT
+        assert errno_of(work) == errno.ENOENT
 
 
 def test_a_file_beside_the_frames_has_no_source(union: SimpleNamespace) -> None:
@@ -77,7 +56,7 @@ def test_a_file_beside_the_frames_has_no_source(union: SimpleNamespace) -> None:
     tree = union.virtual._root.slots[0].found()
     tree.add({"beside.txt": b"text"})
     assert union.overlay.list_xattr("/beside.txt") == []
-    assert code_of(lambda: union.overlay.get_xattr("/beside.txt", SOURCE)) == errno.ENODATA
+    assert errno_of(lambda: union.overlay.get_xattr("/beside.txt", SOURCE)) == errno.ENODATA
 
 
 def test_links_are_not_followed(union: SimpleNamespace, tmp_path: Path) -> None:
@@ -88,15 +67,15 @@ def test_links_are_not_followed(union: SimpleNamespace, tmp_path: Path) -> None:
     (union.folder / "file").symlink_to(outside / "f")
     (union.folder / "folder").symlink_to(outside)
     assert union.overlay.list_xattr("/file") == []
-    assert code_of(lambda: union.overlay.get_xattr("/file", "user.secret")) in (errno.ENODATA, errno.EPERM)
-    assert code_of(lambda: union.overlay.set_xattr("/file", "user.x", b"", 0)) == errno.EPERM
+    assert errno_of(lambda: union.overlay.get_xattr("/file", "user.secret")) in (errno.ENODATA, errno.EPERM)
+    assert errno_of(lambda: union.overlay.set_xattr("/file", "user.x", b"", 0)) == errno.EPERM
     for path in ("/folder/f", "/../outside/f", "/x/../../outside/f"):
-        assert code_of(lambda path=path: union.overlay.get_xattr(path, "user.secret")) in (
+        assert errno_of(lambda path=path: union.overlay.get_xattr(path, "user.secret")) in (
             errno.ENOTDIR,
             errno.ELOOP,
             errno.ENOENT,
         )
-        assert code_of(lambda path=path: union.overlay.set_xattr(path, "user.x", b"", 0)) != 0
+        assert errno_of(lambda path=path: union.overlay.set_xattr(path, "user.x", b"", 0)) != 0
     assert os.listxattr(outside / "f") == ["user.secret"]
 
 
@@ -107,7 +86,7 @@ def test_links_are_not_followed(union: SimpleNamespace, tmp_path: Path) -> None:
 def test_attributes_of_a_real_file_are_those_of_the_file_system(mounted: Path, real: Path) -> None:
     path = mounted / "f"
     path.touch()
-    assert code_of(lambda: os.getxattr(path, "user.a")) == errno.ENODATA
+    assert errno_of(lambda: os.getxattr(path, "user.a")) == errno.ENODATA
     os.setxattr(path, "user.a", b"one")
     os.setxattr(path, "user.b", b"\0" * 3000)
     assert sorted(os.listxattr(path)) == sorted(os.listxattr(real / "f")) == ["user.a", "user.b"]
@@ -120,7 +99,7 @@ def test_attributes_of_a_real_file_are_those_of_the_file_system(mounted: Path, r
     path.rename(mounted / "g")
     assert os.listxattr(real / "g") == ["user.a"]
     for work in (lambda: os.setxattr(mounted / "g", "no.such", b""), lambda: os.setxattr(real / "g", "no.such", b"")):
-        assert code_of(work) == errno.EOPNOTSUPP
+        assert errno_of(work) == errno.EOPNOTSUPP
 
 
 @pytest.mark.fuse
@@ -143,14 +122,14 @@ def test_the_source_of_a_frame_is_an_extended_attribute(mounted: Path, real: Pat
     os.listdir(mounted)
     assert (os.listxattr(frame), os.getxattr(frame, SOURCE)) == ([SOURCE], f"{URL} frame 3".encode())
     for name in ("security.capability", "security.selinux", "system.posix_acl_access"):
-        assert code_of(lambda name=name: os.getxattr(frame, name)) == errno.EOPNOTSUPP
-    assert code_of(lambda: os.getxattr(frame, "user.x")) == errno.ENODATA
-    assert code_of(lambda: os.setxattr(frame, "user.x", b"1")) in (errno.EROFS, errno.EPERM, errno.EACCES)
-    assert code_of(lambda: os.removexattr(frame, SOURCE)) in (errno.EROFS, errno.EPERM, errno.EACCES)
-    assert code_of(lambda: os.listxattr(mounted / "no")) == errno.ENOENT
+        assert errno_of(lambda name=name: os.getxattr(frame, name)) == errno.EOPNOTSUPP
+    assert errno_of(lambda: os.getxattr(frame, "user.x")) == errno.ENODATA
+    assert errno_of(lambda: os.setxattr(frame, "user.x", b"1")) in (errno.EROFS, errno.EPERM, errno.EACCES)
+    assert errno_of(lambda: os.removexattr(frame, SOURCE)) in (errno.EROFS, errno.EPERM, errno.EACCES)
+    assert errno_of(lambda: os.listxattr(mounted / "no")) == errno.ENOENT
     frame.write_bytes(b"real")
     assert (os.listxattr(frame), os.listxattr(real / frame.name)) == ([], [])
-    assert code_of(lambda: os.getxattr(frame, SOURCE)) == errno.ENODATA
+    assert errno_of(lambda: os.getxattr(frame, SOURCE)) == errno.ENODATA
     assert os.listxattr(mounted) == os.listxattr(real)
 
 
@@ -172,8 +151,8 @@ def test_without_extended_attributes(serve: Serve, tmp_path: Path) -> None:
     mount = serve(xattr=False)
     (tmp_path / "demo" / "f").write_bytes(b"data")
     for name in ("f", "data0001.img"):
-        assert code_of(lambda name=name: os.setxattr(tmp_path / "demo" / name, "user.a", b"1")) == errno.EOPNOTSUPP
-        assert code_of(lambda name=name: os.getxattr(tmp_path / "demo" / name, SOURCE)) == errno.EOPNOTSUPP
+        assert errno_of(lambda name=name: os.setxattr(tmp_path / "demo" / name, "user.a", b"1")) == errno.EOPNOTSUPP
+        assert errno_of(lambda name=name: os.getxattr(tmp_path / "demo" / name, SOURCE)) == errno.EOPNOTSUPP
     _, errors = mount.interrupt()
     assert errors == ""
 
@@ -223,7 +202,7 @@ def test_what_libfuse_does_not_know_is_an_honest_errno(mounted: Path, real: Path
     noreplace, exchange = 1, 2
     assert [renamed("a", "b", noreplace), renamed("a", "c", noreplace)] == [errno.EEXIST, errno.EINVAL]
     assert renamed("a", "b", exchange) == errno.EINVAL
-    assert code_of(lambda: os.open(mounted, os.O_TMPFILE | os.O_RDWR)) == errno.EOPNOTSUPP
+    assert errno_of(lambda: os.open(mounted, os.O_TMPFILE | os.O_RDWR)) == errno.EOPNOTSUPP
     with open(mounted / "a", "r+b") as file, open(mounted / "data0001.img", "rb") as frame:
         os.truncate(file.fileno(), 1 << 20)
         assert os.lseek(file.fileno(), 0, os.SEEK_HOLE) == 1 << 20

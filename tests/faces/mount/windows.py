@@ -30,6 +30,8 @@ import h5py  # noqa: F401
 import hdf5plugin  # noqa: F401
 import numpy as np
 
+from fastlegacy.testing.beside import module_at
+
 LIBRARY = "C:\\Program Files (x86)\\WinFsp\\bin\\winfsp-x64.dll"
 HANDLES_FROM = 10_000
 STILL_ACTIVE = 259
@@ -368,11 +370,7 @@ def main() -> int:
     winfsp = WinFsp(scenario)
     logging.basicConfig(level=logging.WARNING, format="%(name)s %(levelname)s %(message)s")
     play_windows(winfsp)
-    specification = importlib.util.spec_from_file_location("served", Path(__file__).with_name("served.py"))
-    assert specification
-    assert specification.loader
-    served = sys.modules["served"] = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(served)
+    served = module_at(Path(__file__).with_name("served.py"))
     errors = importlib.import_module("fastlegacy.errors")
     mount = importlib.import_module("fastlegacy.faces.cli.mount")._mount_of_this_system()
     tree = served.make_tree(broken=scenario == "damaged")
