@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastlegacy import _serve
+from fastlegacy.hdf5 import chunks
 from fastlegacy.hdf5.files import Context
 from fastlegacy.hdf5.stack import Stack
 from fastlegacy.index.tree import Tree
@@ -154,6 +155,37 @@ def test_who_jumps_makes_no_work(tmp_path: Path, handles: Any) -> None:
             read(offset, REQUEST)
     assert handles.wait_for_prefetch()
     assert context.cache.ahead_loads == 0
+
+
+def test_what_waits_to_be_decoded_for_who_jumps_is_not(
+    scan: Any, handles: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    make_loader = chunks._loader
+
+    def slow_loader(*words: Any) -> Callable[..., Any]:
+        load = make_loader(*words)
+
+        def wait_and_load(*chunk: Any) -> Any:
+            if threading.current_thread() is not threading.main_thread():
+                begun.set()
+                assert go_on.wait(20)
+            return load(*chunk)
+
+        return wait_and_load
+
+    monkeypatch.setattr(chunks, "_loader", slow_loader)
+    tree, context, _ = scan("scaleoffset", "cbf")  # h5py decodes it
+    reader = Reader(tree, handles)
+    try:
+        reader.all_of(0)
+        assert begun.wait(20)  # frame 1; others wait behind it
+        with reader.opened(9) as read:
+            read(0, 512)
+    finally:
+        go_on.set()
+    assert handles.wait_for_prefetch()
+    assert handles.statistics()["prefetched"] == context.cache.ahead_loads == 1
 
 
 def test_the_next_ranges_of_one_frame(tmp_path: Path, handles: Any) -> None:
