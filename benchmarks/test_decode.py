@@ -176,6 +176,20 @@ class TestAllCores:
         benchmark(stack.read_frames, 0, FRAMES, numbers, threads)
         np.testing.assert_array_equal(numbers[1], stack[1])
 
+    @pytest.mark.parametrize("threads", [1, None])
+    @pytest.mark.parametrize("codec", ["gzip", "bszstd", "shuffle+lz4", "blosc-zstd-bitshuffle", "zstd"])
+    def test_other_filters(
+        self, benchmark: Any, note: Note, measuring: bool, tmp_path: Path, codec: str, threads: int | None
+    ) -> None:
+        frames = detector_frames(FRAMES, EIGER_4M if measuring else (300, 260), "u4")
+        url = write_stack(tmp_path / "codec.h5", frames, filters=codec)
+        with fastlegacy.open(url, memory_bytes=64 << 20) as stack:
+            numbers = np.zeros((FRAMES, *stack.shape[1:]), stack.dtype)
+            who = "fastlegacy, one core" if threads else "fastlegacy"
+            note(f"{FRAMES} frames, {len(os.sched_getaffinity(0))} cores, {codec}", who, numbers.nbytes)
+            benchmark(stack.read_frames, 0, FRAMES, numbers, threads)
+            np.testing.assert_array_equal(numbers, frames)
+
 
 # ---------------------------------------------------------------------------------------------------- sparse
 

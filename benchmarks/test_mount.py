@@ -35,6 +35,7 @@ pytestmark = [pytest.mark.fuse, pytest.mark.usefixtures("needs_fuse")]
 
 RIVAL = Path(__file__).with_name("rival.py")
 BUSY = Path(__file__).with_name("busy.py")
+IN_PYTHON = Path(__file__).with_name("in_python.py")
 ROUNDS = 4
 
 
@@ -44,6 +45,8 @@ REPEATS = 150
 def command(who: str, url: str, folder: Path) -> list[str]:
     """Command line that mounts the scan as EDF files."""
     file, _, dataset = url.partition("::")
+    if who == "answers in Python":
+        return [sys.executable, str(IN_PYTHON), url, str(folder)]
     if who == "rival":
         return [sys.executable, str(RIVAL), file, dataset, str(folder), "--format", "edf"]
     return mount_command(url, folder, "--format", "edf")
@@ -74,10 +77,10 @@ def read_headers(folder: Path, suffix: str) -> int:
     return len(paths)
 
 
-def read_somewhere(folder: Path, size: int = 65_536) -> int:
+def read_somewhere(folder: Path, suffix: str = "edf", size: int = 65_536) -> int:
     """Read a piece out of the middle of every file; return the number of bytes."""
     total = 0
-    for number, path in enumerate(sorted(folder.glob("data*.edf"))):
+    for number, path in enumerate(sorted(folder.glob(f"data*.{suffix}"))):
         with open(path, "rb", buffering=0) as file:
             file.seek(os.fstat(file.fileno()).st_size * (3 + number % 5) // 10)
             total += len(file.read(size))
@@ -336,7 +339,7 @@ def names(tmp_path: Path) -> Callable[[int], str]:
     return make
 
 
-@pytest.mark.parametrize("who", ["fastlegacy", "rival"])
+@pytest.mark.parametrize("who", ["fastlegacy", "answers in Python", "rival"])
 @pytest.mark.parametrize(("option", "number"), [("-l", 10_000), ("-f", 100_000)])
 def test_listing(
     benchmark: Any,
@@ -402,3 +405,13 @@ def test_cbf_headers(
     with remounting(scan, work, side_files, suffix, known=True) as remount:
         found = benchmark.pedantic(read_headers, (work, suffix), setup=remount, rounds=ROUNDS)
         assert found == len(list(work.iterdir()))
+
+
+@pytest.mark.parametrize(("who", "suffix"), [("fastlegacy", "cbf"), ("EDF", "edf")])
+def test_cbf_somewhere(
+    benchmark: Any, note: Note, scan: str, work: Path, side_files: Path, who: str, suffix: str
+) -> None:
+    """64 KiB out of an encoded frame that nobody has read, and whose size is known."""
+    note("64 KiB in each of 24 CBF frames", who, 0)
+    with remounting(scan, work, side_files, suffix, known=True) as remount:
+        assert benchmark.pedantic(read_somewhere, (work, suffix), setup=remount, rounds=ROUNDS) > 0

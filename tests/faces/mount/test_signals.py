@@ -21,7 +21,7 @@ from fastlegacy.faces.mount import signals as module
 from fastlegacy.faces.mount.session import mount
 from fastlegacy.faces.mount.signals import ENDING, Signals
 
-RUNS = 100
+RUNS = 50
 SEED = 20_240_611
 
 
