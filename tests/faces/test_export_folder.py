@@ -257,3 +257,35 @@ def test_files_beside_the_frames_are_written_and_compared(pixel_stack: Callable[
     todo = plan(tree, tmp_path)
     assert list(todo.trees[0].to_write()) == ["data0002.edf", "XDS.INP"]
     assert todo.bytes_to_write == tree["data0002.edf"].size + 9
+
+
+def test_a_folder_of_hundreds_of_scans_that_is_killed_on_the_way_and_started_again(tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    scans = {f"scan_{number:03d}": FRAMES[:2] + number for number in range(300)}
+    for name, frames in scans.items():
+        write_stack(raw / f"{name}.h5", frames, filters="bslz4")
+    command = [sys.executable, "-m", "fastlegacy", "export", "--format", "raw", str(raw), str(out)]
+    killed = """
+import os, sys
+from fastlegacy.faces import export_writer
+from fastlegacy.faces.cli.main import main
+place, placed = export_writer.place, []
+
+def place_or_die(part, final, **options):
+    if len(placed) == 250:
+        os.kill(os.getpid(), 9)
+    place(part, final, **options)
+    placed.append(final)
+
+export_writer.place = place_or_die
+main(sys.argv[1:])
+"""
+    assert subprocess.run([sys.executable, "-c", killed, *command[3:]], check=False).returncode == -9
+    assert 250 <= sum(path.suffix == ".bin" for path in out.rglob("[!.]*")) < 600
+    subprocess.run(command, check=True, capture_output=True)
+    found = sorted(path for path in out.rglob("*") if path.is_file())
+    assert [path.name for path in found] == [f"{name}_{k}.bin" for name in scans for k in ("0001", "0002")]
+    for path in found:
+        name, _, number = path.stem.rpartition("_")
+        assert path.read_bytes() == scans[name][int(number) - 1].tobytes()
