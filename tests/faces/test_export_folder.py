@@ -259,6 +259,7 @@ def test_files_beside_the_frames_are_written_and_compared(pixel_stack: Callable[
     assert todo.bytes_to_write == tree["data0002.edf"].size + 9
 
 
+@pytest.mark.timeout(300)
 def test_a_folder_of_hundreds_of_scans_that_is_killed_on_the_way_and_started_again(tmp_path: Path) -> None:
     raw, out = tmp_path / "raw", tmp_path / "out"
     raw.mkdir()
