@@ -185,6 +185,11 @@ def test_a_damaged_frame_is_an_error_and_the_others_go_on(scan, tmp_path):
             (folder / VIRTUAL[1]).read_bytes()
         for i in (0, 2, 5):
             assert (folder / VIRTUAL[i]).read_bytes() == content(i)
+        log = folder / ".fastlegacy" / "log"
+        wait_until(lambda: "the stored bytes are damaged" in log.read_text())
+        (line,) = (line for line in log.read_text().splitlines() if "the stored bytes are damaged" in line)
+        assert VIRTUAL[1] in line
+        assert "eiger_0000.h5" in line
 
 
 @pytest.fixture

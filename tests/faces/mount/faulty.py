@@ -320,6 +320,22 @@ def sizes_are_remembered() -> None:
 
 
 @fault
+def attributes_are_set_whatever_is_there() -> None:
+    """The flags of setxattr are forgotten."""
+    before = RealFolder.set_xattr
+    RealFolder.set_xattr = lambda self, path, name, value, flags: before(self, path, name, value, 0)  # type: ignore[method-assign]
+
+
+@fault
+def pipes_are_plain_files() -> None:
+    """Whatever is made is a plain file."""
+    before = RealFolder.make_node
+    RealFolder.make_node = lambda self, path, mode, device, caller: before(  # type: ignore[method-assign]
+        self, path, stat.S_IFREG | stat.S_IMODE(mode), 0, caller
+    )
+
+
+@fault
 def symbolic_links_are_followed() -> None:
     """The owner of what a link leads to is changed."""
     RealFolder.chown = lambda self, path, uid, gid: os.chown(  # type: ignore[method-assign]

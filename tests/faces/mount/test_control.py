@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -395,3 +397,18 @@ def test_the_owner_of_a_mount(monkeypatch: pytest.MonkeyPatch) -> None:
     assert meeting.owner_of(mount_at(FOLDER, ident=7)) == 4711
     assert meeting.owner_of(mount_at("/x", ident=17)) is None
     assert meeting.owner_of(mount_at("/y", ident=1)) is None
+
+
+def test_clients_that_cannot_connect_for_long_are_one_line_of_the_log(
+    handler: Handler, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = Control(FOLDER, handler, dict)
+    tries: list[float] = []
+
+    def accept() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    made._point = SimpleNamespace(socket=SimpleNamespace(accept=accept))  # type: ignore[assignment]
+    made._stopping = SimpleNamespace(is_set=lambda: len(tries) == 1000, wait=tries.append)  # type: ignore[assignment]
+    made._run()
+    assert [record.getMessage() for record in caplog.records] == ["the control socket: [Errno 24] Too many open files"]

@@ -17,6 +17,7 @@ from fastlegacy import _serve
 from fastlegacy.errors import DecodeError, FilterError
 from fastlegacy.faces.mount.operations import Operations
 from fastlegacy.faces.mount.overlay import Overlay
+from fastlegacy.faces.mount.rarely import Rarely
 from fastlegacy.index.tree import Tree
 
 VIRTUAL = "/data0001.img"
@@ -27,13 +28,14 @@ def operations(union: SimpleNamespace) -> Operations:
     return operations_of(union.overlay)
 
 
-def operations_of(overlay: Overlay) -> Operations:
+def operations_of(overlay: Overlay, rarely: Rarely | None = None) -> Operations:
     return Operations(
         overlay,
         _serve.Handles(),
         lambda: (os.geteuid(), os.getegid(), os.getpid()),
         kernel_checks=True,
         on_init=lambda: None,
+        rarely=rarely,
     )
 
 
@@ -292,6 +294,54 @@ def test_an_internal_error_is_one_line_of_the_log(
         operations("getattr", "/x")
     assert [record.getMessage() for record in caplog.records] == [
         "internal error in getattr: ZeroDivisionError: division by zero"
+    ]
+
+
+def test_a_thousand_files_that_cannot_be_measured_are_a_short_log(
+    operations: Operations, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(path: str) -> None:
+        raise DecodeError("chunk is damaged", file="scan.h5", dataset="/x", frame=int(path[1:]))
+
+    monkeypatch.setattr(operations._overlay, "attributes", fail)
+    for _ in range(2):
+        for number in range(1000):
+            with pytest.raises(OSError, match="damaged"):
+                operations("getattr", f"/{number}")
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0] == "getattr of /0: scan.h5::/x frame 0: chunk is damaged"
+    assert 50 <= len(lines) <= 110
+    assert len(set(lines)) == len(lines)
+
+
+def test_what_cannot_be_measured_is_told_again_after_a_minute(
+    union: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seconds = iter((0.0, 0.0, 1.0, 61.0))  # the first is when it began
+    operations = operations_of(union.overlay, Rarely(clock=lambda: next(seconds)))
+
+    def fail(_path: str) -> None:
+        raise DecodeError("chunk is damaged", file="scan.h5", dataset="/x", frame=0)
+
+    monkeypatch.setattr(operations._overlay, "attributes", fail)
+    for _ in range(3):
+        with pytest.raises(OSError, match="damaged"):
+            operations("getattr", "/0")
+    line = "getattr of /0: scan.h5::/x frame 0: chunk is damaged"
+    assert [record.getMessage() for record in caplog.records] == [line, f"{line} (and 1 times before)"]
+
+
+def test_an_internal_error_that_comes_again_and_again_is_one_line_of_the_log(
+    operations: Operations, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(operations._overlay, "attributes", lambda _path: 1 / 0)
+    with caplog.at_level(logging.DEBUG):
+        for number in range(1000):
+            with pytest.raises(OSError, match="error"):
+                operations("getattr", f"/{number}")
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("ERROR", "internal error in getattr: ZeroDivisionError: division by zero"),
+        ("DEBUG", "traceback of the internal error"),
     ]
 
 

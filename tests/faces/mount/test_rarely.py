@@ -32,7 +32,7 @@ def test_a_minute_has_a_bounded_number_of_lines() -> None:
     assert len(rarely.lines([f"/{i}: damaged" for i in range(10)])) == 3
     assert rarely.lines(["/11: damaged"]) == []
     clock.now = 60
-    assert rarely.lines(["/12: damaged"]) == ["and 8 more reads that failed, too many for this log", "/12: damaged"]
+    assert rarely.lines(["/12: damaged"]) == ["and 8 more failures, too many for this log", "/12: damaged"]
     assert rarely.lines([f"/{i}: damaged" for i in range(20, 30)])
-    assert rarely.rest() == ["and 8 more reads that failed, too many for this log"]
+    assert rarely.rest() == ["and 8 more failures, too many for this log"]
     assert rarely.rest() == []

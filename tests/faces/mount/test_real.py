@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -119,6 +120,13 @@ def test_flags_of_open_are_kept(real: RealFolder, folder: Path, me: Caller) -> N
         real.create("/log", os.O_WRONLY | os.O_EXCL, 0o600, me)
     os.close(real.open("/log", os.O_WRONLY | os.O_TRUNC | os.O_DIRECT))
     assert (folder / "log").read_text() == ""
+
+
+@pytest.mark.parametrize("flag", [os.O_SYNC, os.O_DSYNC, 0])
+def test_a_file_is_opened_to_be_synced_as_it_is_written(real: RealFolder, me: Caller, flag: int) -> None:
+    for fd in (real.create("/synced", os.O_WRONLY | flag, 0o600, me), real.open("/synced", os.O_RDWR | flag)):
+        assert fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_SYNC == flag
+        os.close(fd)
 
 
 def test_free_space_is_that_of_the_file_system(real: RealFolder, folder: Path) -> None:

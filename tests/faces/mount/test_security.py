@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from fastlegacy.faces.mount import mountinfo
+from fastlegacy.testing.beside import errno_of
 
 NOBODY = 65534
 
@@ -108,6 +109,33 @@ def test_others_may_do_in_a_mount_for_all_what_permissions_allow(serve: Serve, d
     mount.interrupt()
     assert sorted(os.listdir(demo)) == ["kept.txt", "link", "secret", "theirs"]
     assert (demo / "secret").stat().st_mode & 0o777 == 0o600
+
+
+def test_who_may_not_write_a_frame_is_told_so_before_that_it_is_read_only(serve: Serve, demo: Path) -> None:
+    demo.chmod(0o777)
+    mount = serve(demo, allow_other=True)
+    frame = demo / "data0001.img"
+    changes: dict[str, tuple[Callable[[], object], int, int]] = {
+        "write": (lambda: os.open(frame, os.O_RDWR), errno.EACCES, errno.EROFS),
+        "empty": (lambda: os.open(frame, os.O_WRONLY | os.O_TRUNC), errno.EACCES, 0),
+        "cut": (lambda: os.truncate(frame, 1), errno.EACCES, errno.EROFS),
+        "remove": (lambda: os.unlink(frame), errno.EROFS, errno.EROFS),
+        "rename": (lambda: os.rename(frame, demo / "other"), errno.EROFS, errno.EROFS),
+        "permissions": (lambda: os.chmod(frame, 0o666), errno.EPERM, errno.EROFS),
+    }
+    assert {what: as_nobody(use) for what, (use, _, _) in changes.items()} == {
+        what: code for what, (_, code, _) in changes.items()
+    }
+    assert not as_nobody(lambda: require(os.access(frame, os.R_OK) and not os.access(frame, os.W_OK)))
+    assert {what: errno_of(use) for what, (use, _, _) in changes.items() if what != "empty"} == {
+        what: code for what, (_, _, code) in changes.items() if what != "empty"
+    }
+    mount.interrupt()
+
+
+def require(holds: bool) -> None:
+    if not holds:
+        raise OSError(errno.EINVAL, "it does not hold")
 
 
 def test_set_user_bits_go_when_a_user_empties_a_file(serve: Serve, demo: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -130,7 +131,9 @@ def test_a_read_ends_in_an_error_and_all_else_goes_on(frames: Mounts, wait: Call
         assert set(found.values()) == {"EIO"}
         # those that come later do not wait any more, and take no more threads
         busy = len(os.listdir(f"/proc/{frames.process.pid}/task"))  # type: ignore[union-attr]
+        start = time.monotonic()
         assert {outcome(name(frames, i)) for i in range(12, 32)} == {"EIO"}
+        assert time.monotonic() - start < 20 * LIMIT_S / 2
         assert len(os.listdir(f"/proc/{frames.process.pid}/task")) <= busy + 2  # type: ignore[union-attr]
     assert wait(lambda: outcome(name(frames, 12)) == FRAMES[12].tobytes())
     for i in range(len(FRAMES)):
@@ -173,6 +176,24 @@ def test_a_stack_that_nobody_has_opened_yet(
     assert wait(lambda: outcome(last) == FRAMES[31].tobytes(), 20)
     assert len(os.listdir(last.parent)) >= len(FRAMES)
     mounts.end()
+
+
+def test_without_a_time_limit_a_read_waits_until_the_source_answers(
+    mounts: Mounts, below: tuple[Path, subprocess.Popen[str]], wait: Callable[..., bool]
+) -> None:
+    mounts.mount(str(below[0] / "scan.h5"), "/entry/data/data", "--format", "flat", "--prefetch", "0", limit_s=0)
+    assert wait(lambda: is_mount_point(mounts.top) and len(os.listdir(mounts.top)) >= len(FRAMES), 20)
+    assert outcome(name(mounts, 0)) == FRAMES[0].tobytes()
+    found: list[bytes | str] = []
+    thread = threading.Thread(target=lambda: found.append(outcome(name(mounts, 20))))
+    with mounts.silence():
+        thread.start()
+        thread.join(3 * LIMIT_S)
+        assert thread.is_alive()
+    thread.join(20)
+    assert found == [FRAMES[20].tobytes()]
+    mounts.end()
+    assert mounts.silent_lines() == []
 
 
 def test_the_mount_ends_while_reads_hang(frames: Mounts, wait: Callable[..., bool]) -> None:

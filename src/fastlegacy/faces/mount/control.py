@@ -27,6 +27,7 @@ from typing import Any, Protocol, Self
 
 from fastlegacy.errors import FastlegacyError, MountError, UrlError
 from fastlegacy.faces.mount.meeting import MeetingPoint, meeting_point
+from fastlegacy.faces.mount.rarely import Rarely
 
 __all__ = ["VERSION", "Control", "Handler"]
 
@@ -77,6 +78,7 @@ class Control:
         self._stopping = threading.Event()
         self._client: socket.socket | None = None
         self._lock = threading.Lock()
+        self._rarely = Rarely()
         self._thread = threading.Thread(target=self._run, name="fastlegacy-control", daemon=True)
 
     def __enter__(self) -> Self:
@@ -115,7 +117,8 @@ class Control:
                 if self._stopping.is_set():
                     return
                 # nobody can connect when there are no descriptors left; later there may be some again
-                _log.warning("the control socket: %s", error)
+                for sentence in self._rarely.lines([f"the control socket: {error}"]):
+                    _log.warning("%s", sentence)
                 self._stopping.wait(0.1)
                 continue
             with client:

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["FileInfo", "Operations"]
 
 _log = logging.getLogger("fastlegacy.mount")
-_TOLD_MAX = 10_000
 
 DirectoryEntry = tuple[str, Attributes, int]
 
@@ -136,7 +135,6 @@ class Operations:
         self._folder_numbers = count(1)
         self.pages = KernelPages(handles, version, remembered_s=remembered_s)
         self._on_open = on_open
-        self._told: set[str] = set()
         self._rarely = rarely or Rarely()
 
     def __call__(self, operation: str, *arguments: Any) -> Any:
@@ -162,21 +160,22 @@ class Operations:
 
     def _tell(self, operation: str, arguments: tuple[Any, ...], error: FastlegacyError) -> None:
         if isinstance(error, SilentSourceError):  # of all that is on it
-            for line in self._rarely.lines([str(error)]):
-                _log.error("%s", line)
+            self._log_rarely(str(error))
             return
-        # once: a file that cannot be measured is asked for with each listing, and its error is the same each time
         of = f" of {arguments[0]}" if arguments and isinstance(arguments[0], str) else ""
-        message = f"{operation}{of}: {error}"
-        if message not in self._told and len(self._told) < _TOLD_MAX:
-            self._told.add(message)
-            _log.error("%s", message)
+        self._log_rarely(f"{operation}{of}: {error}")
 
-    @staticmethod
-    def _internal(operation: str, error: BaseException) -> OSError:
-        _log.error("internal error in %s: %s: %s", operation, type(error).__name__, error)
-        _log.debug("traceback of the internal error", exc_info=error)
+    def _internal(self, operation: str, error: BaseException) -> OSError:
+        if self._log_rarely(f"internal error in {operation}: {type(error).__name__}: {error}"):
+            _log.debug("traceback of the internal error", exc_info=error)
         return OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def _log_rarely(self, message: str) -> bool:
+        """Log what fails, which programs ask for again and again; tell whether it was worth a line."""
+        lines = self._rarely.lines([message])
+        for line in lines:
+            _log.error("%s", line)
+        return bool(lines)
 
     def _caller(self) -> Caller:
         uid, gid, _ = self._context()

@@ -20,8 +20,9 @@ _RANGE = re.compile(r", bytes \d+ to \d+")
 class Rarely:
     """Tells each message once, and again with a count if it still comes some time later.
 
-    Messages that differ only in the range of bytes that was read are the same: a program that reads a damaged file from
-    end to end fails many times at one fault. However many faults there are, a minute has a bounded number of lines.
+    Messages may be of anything that fails. Those that differ only in the range of bytes that was read are the same: a
+    program that reads a damaged file from end to end fails many times at one fault. However many faults there are, a
+    minute has a bounded number of lines.
     Safe for threads.
 
     Parameters
@@ -60,7 +61,7 @@ class Rarely:
 
     def _rest(self) -> list[str]:
         untold, self._untold = self._untold, 0
-        return [f"and {untold} more reads that failed, too many for this log"] if untold else []
+        return [f"and {untold} more failures, too many for this log"] if untold else []
 
     def _line(self, message: str, now: float) -> str | None:
         key = _RANGE.sub("", message)

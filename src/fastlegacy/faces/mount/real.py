@@ -102,7 +102,13 @@ class RealFolder:
         if not folders:
             yield self.dirfd, name or "."
             return
-        fd = self._walk(folders.split("/"))
+        try:
+            fd = self._walk(folders.split("/"))
+        except FileNotFoundError as error:
+            # in a virtual folder no file system is asked whether there can be such a name
+            if len(os.fsencode(name)) > os.fstatvfs(self.dirfd).f_namemax:
+                raise failure(errno.ENAMETOOLONG, path) from error
+            raise
         try:
             yield fd, name
         finally:

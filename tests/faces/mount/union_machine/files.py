@@ -132,6 +132,17 @@ class Files(Base):
         """Cut or lengthen an open file, and sync it."""
         self.was_cut(self.handles[which % len(self.handles)], size)
 
+    @precondition(lambda self: self.handles)
+    @rule(which=numbers, place=places, size=st.integers(1, 9000))
+    def allocate(self, which: int, place: int, size: int) -> None:
+        """Take space for a part of an open file, which makes it longer where need be."""
+        handle = self.handles[which % len(self.handles)]
+        got = outcome(lambda: os.posix_fallocate(handle.mounted, place, size))
+        if handle.plain is None:
+            assert got == ("error", "EBADF")
+        else:
+            assert got == outcome(lambda: os.posix_fallocate(handle.plain or 0, place, size))
+
     def was_cut(self, handle: Handle, size: int) -> None:
         """Cut or lengthen on both sides."""
         got = outcome(lambda: os.ftruncate(handle.mounted, size))

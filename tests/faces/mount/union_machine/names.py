@@ -6,20 +6,27 @@ from __future__ import annotations
 import ctypes
 import os
 import stat
+import time
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from union_machine.base import FIRST, Base, modes, names, paths
-from union_machine.compare import Result, eventually, is_folder, outcome, read_whole
+from union_machine.compare import Result, eventually, is_folder, outcome, read_whole, walk
 
 __all__ = ["Names"]
 
 _TARGETS = (b"a", b"b", b"d1", b"nowhere", b"../a")
-_AT_FDCWD, _AT_SYMLINK_NOFOLLOW, _UTIME_OMIT = -100, 0x100, (1 << 30) - 2
+_AT_FDCWD, _AT_SYMLINK_NOFOLLOW, _UTIME_NOW, _UTIME_OMIT = -100, 0x100, (1 << 30) - 1, (1 << 30) - 2
+_TICK_NS = 50_000_000
+_PIPE = b"pipe"
+_SOURCE = "user.fastlegacy.source"
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 times_ns = st.integers(0, 4_000_000_000_000_000_000)
+attributes = st.sampled_from(("user.a", "user.b", "user.c\xe9", "nothing.x"))
+values = st.one_of(st.binary(max_size=40), st.just(bytes(2000)))
+marked = st.one_of(paths, st.just(_PIPE))
 
 
 class Names(Base):
@@ -179,7 +186,71 @@ class Names(Base):
         got = self.same(path, set_and_see, if_virtual="EROFS")
         assert got[0] == "error" or got == ("ok", (True, True)), (path, which)
 
+    @rule(path=paths, which=st.sampled_from((0, 1)))
+    def utime_of_one_to_now(self, path: bytes, which: int) -> None:
+        """Set one of the two times to what the clock says, and leave the other alone."""
+
+        def set_and_see(p: bytes) -> tuple[bool, bool]:
+            below = self.below_mount(p)
+            before = _times(below) if os.path.lexists(below) else (0, 0)
+            start_ns = time.time_ns()
+            _set_one(p, None, which)
+            after = _times(below)
+            # the file system's clock goes by ticks
+            is_now = start_ns - _TICK_NS <= after[which] <= time.time_ns() + _TICK_NS
+            return is_now, after[1 - which] == before[1 - which]
+
+        got = self.same(path, set_and_see, if_virtual="EROFS")
+        assert got[0] == "error" or got == ("ok", (True, True)), (path, which)
+
+    # ---- extended attributes
+
+    @rule(path=marked, name=attributes, value=values, how=st.sampled_from((0, os.XATTR_CREATE, os.XATTR_REPLACE)))
+    def set_xattr(self, path: bytes, name: str, value: bytes, how: int) -> None:
+        """Set an attribute, whether it is there, only if it is not, or only if it is; look at all of them."""
+
+        def set_and_see(p: bytes) -> list[tuple[str, bytes]]:
+            os.setxattr(p, name, value, how, follow_symlinks=False)
+            return all_xattrs(p)
+
+        self.same(path, set_and_see, if_virtual="EROFS")
+
+    @rule(path=marked, name=attributes)
+    def remove_xattr(self, path: bytes, name: str) -> None:
+        """Remove an attribute; look at those that are left."""
+
+        def remove_and_see(p: bytes) -> list[tuple[str, bytes]]:
+            os.removexattr(p, name, follow_symlinks=False)
+            return all_xattrs(p)
+
+        self.same(path, remove_and_see, if_virtual="EROFS")
+
+    @rule()
+    def xattrs_are_the_same(self) -> None:
+        """All attributes of all entries, and that of each virtual file."""
+        for path, _ in [*walk(self.there)]:
+            self.same(path, all_xattrs, if_virtual="")
+        for name in self.virtual:
+            if self.is_virtual(name):
+                assert [key for key, _ in all_xattrs(os.path.join(self.at, name))] == [_SOURCE], name
+
+    # ---- pipes
+
+    @rule(path=paths, mode=modes)
+    def mkfifo(self, path: bytes, mode: int) -> None:
+        """Make a pipe, and give it a name that nothing opens: to open a pipe is to wait for somebody else."""
+        made = self.same(path, lambda p: os.mkfifo(p, mode & 0o777), if_virtual="EEXIST")
+        if made[0] == "ok":
+            for root in (self.at, self.there):
+                os.rename(os.path.join(root, path), os.path.join(root, _PIPE))
+
+    @rule()
+    def unlink_pipe(self) -> None:
+        """Remove a pipe."""
+        self.same(_PIPE, os.unlink, if_virtual="")
+
     # as in `Files`
+    set_xattr_2 = set_xattr_3 = set_xattr
     unlink_2 = unlink
     chown_2 = chown
     rename_2 = rename_3 = rename
@@ -194,9 +265,15 @@ def _times(path: bytes) -> tuple[int, int]:
     return found.st_atime_ns, found.st_mtime_ns
 
 
-def _set_one(path: bytes, time_ns: int, which: int) -> None:
+def all_xattrs(path: bytes) -> list[tuple[str, bytes]]:
+    """Names and values of the attributes of an entry."""
+    names = sorted(os.listxattr(path, follow_symlinks=False))
+    return [(name, os.getxattr(path, name, follow_symlinks=False)) for name in names]
+
+
+def _set_one(path: bytes, time_ns: int | None, which: int) -> None:
     times = [0, _UTIME_OMIT, 0, _UTIME_OMIT]
-    times[2 * which : 2 * which + 2] = divmod(time_ns, 10**9)
+    times[2 * which : 2 * which + 2] = (0, _UTIME_NOW) if time_ns is None else divmod(time_ns, 10**9)
     if _LIBC.utimensat(_AT_FDCWD, path, (ctypes.c_long * 4)(*times), _AT_SYMLINK_NOFOLLOW):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), path)
