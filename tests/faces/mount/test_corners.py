@@ -23,6 +23,8 @@ import pytest
 
 from fastlegacy.testing.beside import errno_of
 
+SOON_S = 4  # what is remembered for a second, on a busy machine
+
 pytestmark = pytest.mark.fuse
 
 LONG = "n" * 300
@@ -261,17 +263,20 @@ def test_a_change_below_is_seen_a_second_later(mounted: Path, real: Path, wait: 
     path.write_bytes(b"1")
 
     def size() -> int:
-        return path.stat().st_size if path.exists() else -1
+        try:
+            return path.stat().st_size
+        except FileNotFoundError:
+            return -1
 
     assert size() == 1
     (real / "f").write_bytes(b"12")
-    assert wait(lambda: size() == 2, 2)
+    assert wait(lambda: size() == 2, SOON_S)
     assert path.read_bytes() == b"12"
     os.rename(real / "f", real / "g")
-    assert wait(lambda: size() == -1, 2)
+    assert wait(lambda: size() == -1, SOON_S)
     assert (mounted / "g").read_bytes() == b"12"
     (real / "data0001.img").write_bytes(b"real")
-    assert wait(lambda: (mounted / "data0001.img").stat().st_size == 4, 2)
+    assert wait(lambda: (mounted / "data0001.img").stat().st_size == 4, SOON_S)
 
 
 def test_names_of_one_file_are_cached_by_themselves(mounted: Path, real: Path, wait: Callable[..., bool]) -> None:
@@ -283,6 +288,6 @@ def test_names_of_one_file_are_cached_by_themselves(mounted: Path, real: Path, w
         assert before != size
         one.write_bytes(bytes(size))
         assert one.stat().st_size == (real / "b").stat().st_size == size
-        assert wait(lambda size=size: other.stat().st_size == size, 2)  # type: ignore[misc]
+        assert wait(lambda size=size: other.stat().st_size == size, SOON_S)  # type: ignore[misc]
         assert other.read_bytes() == bytes(size)
     assert one.stat().st_nlink == other.stat().st_nlink == 2
