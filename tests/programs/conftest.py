@@ -66,8 +66,11 @@ def mount(tmp_path: Path) -> Mount:
     return start
 
 
+Program = Callable[[str], str]
+
+
 @pytest.fixture
-def program() -> Callable[[str], str]:
+def program() -> Program:
     """Return a finder of programs: on the PATH, or beside the Python of the tests."""
 
     def find(name: str) -> str:

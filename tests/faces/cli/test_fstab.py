@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fastlegacy.errors import UrlError
-from fastlegacy.faces.cli import fstab
+from fastlegacy.faces.cli import fstab, mount
 from fastlegacy.faces.cli.fstab import main, words_of
 from fastlegacy.testing.bliss import bliss_scan
 from fastlegacy.testing.frames import detector_frames
@@ -130,6 +131,59 @@ def test_mount_by_its_type(tmp_path: Path) -> None:
     lines = [line for line in done.stdout.splitlines() if not line.startswith("fastlegacy: ")]
     assert lines == [*(f"data000{number}.raw" for number in (1, 2, 3)), "fuse.fastlegacy", "cbf", "edf", "32"]
     assert f"{tmp_path}/nothing.h5: is not there" in done.stdout
+
+
+WORDS_OF_OUR_FSTAB = {
+    "/legacy": (["--format=cbf,edf", "--allow-other"], "opid11"),
+    "/legacy1": (["--format=cbf", "--log-file=/var/log/fastlegacy.log"], None),
+    "/legacy2": ([], None),
+}
+
+
+def lines_of_our_fstab() -> list[list[str]]:
+    """The lines of ``packaging/fstab``, by their fields."""
+    text = (ROOT / "packaging" / "fstab").read_text()
+    return [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def test_each_line_of_our_fstab_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: dict[str, tuple[list[str], str | None]] = {}
+    user: list[str] = []
+    parser = argparse.ArgumentParser()
+    mount.COMMAND.configure(parser)
+
+    def run(words: list[str]) -> int:
+        assert words[:2] == ["mount", "--background"]
+        assert parser.parse_args(words[1:]).words == words[-2:], "the command itself understands them"
+        calls[words[-1]] = words[2:-3], user.pop() if user else None
+        return 0
+
+    monkeypatch.setattr(fstab, "_become", user.append)
+    monkeypatch.setattr(fstab, "run", run)
+    for source, folder, kind, options, *numbers in lines_of_our_fstab():
+        assert (kind, numbers) == ("fastlegacy", ["0", "0"])
+        assert main([source, folder, "-o", options]) == 0
+    assert calls == WORDS_OF_OUR_FSTAB
+
+
+@pytest.mark.programs
+@pytest.mark.skipif(shutil.which("findmnt") is None, reason="findmnt is not installed")
+def test_findmnt_finds_no_error_in_our_fstab(tmp_path: Path) -> None:
+    table = tmp_path / "fstab"
+    rows = []
+    for number, fields in enumerate(lines_of_our_fstab()):
+        (tmp_path / str(number)).mkdir()  # the folders of the lines are the administrator's to make
+        rows.append(" ".join([fields[0], str(tmp_path / str(number)), *fields[2:]]))
+    table.write_text("\n".join(rows) + "\n")
+
+    def verified() -> str:
+        command = ["findmnt", "--verify", "--tab-file", table]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"LC_ALL": "C"})
+        return done.stdout + done.stderr
+
+    assert "0 parse errors, 0 errors" in verified()
+    table.write_text("broken\n")
+    assert "0 parse errors, 0 errors" not in verified(), "it would have told"
 
 
 @pytest.mark.programs

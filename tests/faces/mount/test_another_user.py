@@ -205,6 +205,111 @@ def test_who_is_not_root_sets_extended_attributes(home: Path) -> None:
     assert os.listdir(folder) == []
 
 
+@pytest.mark.usefixtures("device_for_all")
+def test_who_is_not_root_is_told_that_frames_are_read_only(home: Path) -> None:
+    """The kernel does not check permissions in a mount that is one user's alone: the mount answers, as it does root."""
+    with mounted_by_nobody(home) as (folder, frames):
+        frame = folder / "data0002.npy"
+        changes: dict[str, Callable[[], Any]] = {
+            "open r+": lambda: os.open(frame, os.O_RDWR),
+            "open w": lambda: os.open(frame, os.O_WRONLY),
+            "append": lambda: os.open(frame, os.O_WRONLY | os.O_APPEND),
+            "truncate": lambda: os.truncate(frame, 3),
+            "unlink": lambda: os.unlink(frame),
+            "rename": lambda: os.rename(frame, folder / "other"),
+            "chmod": lambda: os.chmod(frame, 0o644),
+            "utime": lambda: os.utime(frame),
+            "setxattr": lambda: os.setxattr(frame, "user.a", b"1"),
+            "link": lambda: os.link(frame, folder / "other"),
+        }
+
+        def use() -> Any:
+            codes = {}
+            for name, change in changes.items():
+                try:
+                    change()
+                except OSError as error:
+                    codes[name] = error.errno
+            may = [os.access(frame, mode) for mode in (os.F_OK, os.R_OK, os.W_OK, os.X_OK)]
+            may_folder = [os.access(folder, mode) for mode in (os.R_OK, os.W_OK, os.X_OK)]
+            return codes, may, may_folder, stat.S_IMODE(frame.stat().st_mode), np.load(frame)
+
+        codes, may, may_folder, mode, image = as_nobody(use)
+    assert codes == dict.fromkeys(changes, errno.EROFS)
+    assert may == [True, True, False, False]
+    assert may_folder == [True, True, True]
+    assert mode == 0o444
+    np.testing.assert_array_equal(image, frames[1])
+    assert os.listdir(folder) == []
+
+
+@pytest.mark.usefixtures("device_for_all")
+@pytest.mark.parametrize("rename", [False, True])
+def test_killed_and_mounted_again_by_who_is_not_root(home: Path, rename: bool) -> None:
+    _refuse.load()
+    frames = detector_frames(5, SHAPE, "u4")
+    url = write_stack(home / "scan.h5", frames, filters="bslz4")
+    folder = home / "work"
+    go_on, tell = os.pipe()
+
+    def serve() -> Any:
+        with fastlegacy.open(url) as stack:
+            return mount(tree(stack, format="npy"), folder, rename=rename, on_ready=(home / "ready").touch)
+
+    def work() -> Any:
+        """Keep a real file, a removed one and a frame open while the server is killed and another one starts."""
+        os.close(tell)
+        (folder / "early").write_bytes(b"saved before")
+        saved = os.open(folder / "result", os.O_CREAT | os.O_RDWR)
+        removed = os.open(folder / "removed", os.O_CREAT | os.O_RDWR)
+        frame = os.open(folder / "data0001.npy", os.O_RDONLY)
+        os.write(saved, b"written")
+        os.write(removed, b"written")
+        os.unlink(folder / "removed")
+        (home / "at work").touch()
+        os.read(go_on, 1)
+        codes = []
+        for use in (
+            lambda: os.write(saved, b"more"),
+            lambda: os.write(removed, b"more"),
+            lambda: os.fstatvfs(frame),
+            lambda: os.fsync(saved),
+        ):
+            try:
+                use()
+            except OSError as error:
+                codes.append(error.errno)
+        texts = (folder / "result").read_bytes(), (folder / "early").read_bytes()
+        return codes, texts, np.load(folder / "data0001.npy")
+
+    pid, answer = start_as_nobody(serve)
+    wait_for((home / "ready").exists)
+    (home / "ready").unlink()
+    worker = start_as_nobody(work)
+    wait_for((home / "at work").exists)
+    os.kill(pid, signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    os.close(answer)
+    pid, answer = start_as_nobody(serve)
+    try:
+        wait_for((home / "ready").exists)
+        os.write(tell, b"1")
+        codes, texts, image = finish(*worker)
+        names = as_nobody(lambda: sorted(os.listdir(folder)))
+    finally:
+        os.close(go_on)
+        os.close(tell)
+        os.kill(pid, signal.SIGTERM)
+        finish(pid, answer)
+    assert codes == [errno.ENOTCONN] * 4
+    assert texts == (b"written", b"saved before")
+    np.testing.assert_array_equal(image, frames[0])
+    assert names == [*(f"data{i:04d}.npy" for i in range(1, 6)), "early", "result"]
+    assert not is_mounted(folder)
+    assert sorted(os.listdir(folder)) == ["early", "result"]
+    assert sorted(os.listdir(home)) == ["at work", "ready", "scan.h5", "work"]
+
+
 @contextmanager
 def mounted_by_nobody(home: Path, **options: Any) -> Iterator[tuple[Path, np.ndarray]]:
     """A mount of the other user's, its folder and the frames in it."""

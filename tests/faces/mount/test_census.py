@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ def found(folder: Path) -> Any:
 
 @pytest.mark.fuse
 def test_what_a_served_mount_says(serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = time.monotonic()
     mount = serve()
     folder = tmp_path / "demo"
     size = len((folder / "data0001.img").read_bytes())
@@ -40,6 +43,10 @@ def test_what_a_served_mount_says(serve: Serve, tmp_path: Path, capsys: pytest.C
     )
     assert only.source == "/data/a, scan.h5::/entry/data"
     assert (only.figures.files, only.figures.read_bytes, only.figures.errors) == (1, size, 0)
+    assert 0 < only.figures.seconds <= time.monotonic() - before
+    assert found(folder).figures.seconds > only.figures.seconds
+    since = datetime.fromisoformat(only.since)
+    assert 0 <= (datetime.now(UTC) - since).total_seconds() <= time.monotonic() - before + 2, "whole seconds"
     assert main(["mounts", "--stats"]) == 0
     text = capsys.readouterr().out
     assert f"{folder}: 1 file opened, " in text
