@@ -103,12 +103,33 @@ def pipeline_seeds() -> dict[str, bytes]:
     return found
 
 
+def bruker_seeds() -> dict[str, bytes]:
+    """Pixels (2 bytes), another size (2), shift, whether there is a sign, and the pixels."""
+    edges = np.array([0, 254, 255, 256, 65534, 65535, 65536, 2**31 - 1], "<u4")
+    return {
+        f"{n}-{shift}": bytes([*divmod(n - 1, 256), 3, 9, shift, 1]) + np.tile(edges, 40).tobytes()
+        for n, shift in ((1, 0), (15, 0), (16, 1), (17, 0), (700, 8), (3000, 0))
+    }
+
+
+def sparse_seeds() -> dict[str, bytes]:
+    """Element, frames, rows (2 bytes), columns (2), cut and its two shifts, mask, shift, (mask and) pixels."""
+    found = {}
+    for element, dtype in enumerate(("<u1", "<u2", "<u4")):
+        for how, (ny, nx) in enumerate(((7, 15), (20, 16), (90, 257), (300, 300))):
+            head = [element, 1, *divmod(ny - 1, 256), *divmod(nx - 1, 256), 3, 0, 0, how, 0]
+            found[f"{element}-{ny}"] = bytes(head) + counts(600, dtype).tobytes()
+    return found
+
+
 def main(folder: Path) -> None:
     """Write all of them."""
     for target, seeds in (
         ("bitshuffle", bitshuffle_seeds()),
         ("blosc", blosc_seeds() | small_blocks()),
         ("pipeline", pipeline_seeds()),
+        ("bruker", bruker_seeds()),
+        ("sparse", sparse_seeds()),
     ):
         (folder / target).mkdir(parents=True, exist_ok=True)
         for name, data in seeds.items():
