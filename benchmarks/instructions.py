@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Instructions for each pixel of the kernels, at each level that valgrind knows: a table, in five minutes or so.
+"""Instructions for each pixel of the kernels, at each level that valgrind knows: a table, in a few minutes.
 
     python benchmarks/instructions.py
 
@@ -71,10 +71,10 @@ def encoders(folder: Path) -> dict[str, Call]:
     cbf, agi, out = _encode.byte_offset_encode(image), _encode.agi_encode(image), np.zeros_like(image)
     return {
         "byte offset, size": partial(_encode.byte_offset_size, image),
-        "byte offset, size and encode": partial(_encode.byte_offset_encode, image),
+        "byte offset, encode": partial(_encode.byte_offset_encode, image),
         "byte offset, decode": partial(_encode.byte_offset_decode, cbf, out),
         "AGI_BITFIELD, size": partial(_encode.agi_size, image),
-        "AGI_BITFIELD, size and encode": partial(_encode.agi_encode, image),
+        "AGI_BITFIELD, encode": partial(_encode.agi_encode, image),
         "AGI_BITFIELD, decode": partial(_encode.agi_decode, agi, out),
     }
 
