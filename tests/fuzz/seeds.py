@@ -113,11 +113,12 @@ def bruker_seeds() -> dict[str, bytes]:
 
 
 def sparse_seeds() -> dict[str, bytes]:
-    """Element, frames, rows (2 bytes), columns (2), cut and its two shifts, mask, shift, (mask and) pixels."""
+    """Element, size, frames, rows, columns (2 bytes each if large), cut and its two shifts, mask, shift, pixels."""
     found = {}
     for element, dtype in enumerate(("<u1", "<u2", "<u4")):
         for how, (ny, nx) in enumerate(((7, 15), (20, 16), (90, 257), (300, 300))):
-            head = [element, 1, *divmod(ny - 1, 256), *divmod(nx - 1, 256), 3, 0, 0, how, 0]
+            size = [15, 1, *divmod(ny - 1, 256), *divmod(nx - 1, 256)] if ny > 12 else [0, 1, ny - 1, nx - 1]
+            head = [element, *size, 3, 0, 0, how, 0]
             found[f"{element}-{ny}"] = bytes(head) + counts(600, dtype).tobytes()
     return found
 

@@ -57,7 +57,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_input in = {data, size};
     size_t elem = (size_t)1 << fuzz_upto(&in, 2);
-    int64_t frames = 1 + fuzz_upto(&in, 1), ny = 1 + fuzz_upto(&in, 300), nx = 1 + fuzz_upto(&in, 400);
+    int large = fuzz_upto(&in, 15) == 15; /* several pieces: seldom, as it takes long */
+    int64_t frames = 1 + fuzz_upto(&in, 1), ny = 1 + fuzz_upto(&in, large ? 300 : 12);
+    int64_t nx = 1 + fuzz_upto(&in, large ? 400 : 70);
     uint64_t cut = (uint64_t)fuzz_byte(&in) >> fuzz_upto(&in, 7) << fuzz_upto(&in, 31) & UINT64_MAX >> (64 - 8 * elem);
     unsigned how = fuzz_byte(&in), shift = fuzz_upto(&in, 8 * (unsigned)elem - 1);
     if (ny * nx * (int64_t)elem > MOST_BYTES)
