@@ -42,9 +42,19 @@ def bitshuffle_seeds() -> dict[str, bytes]:
     for name, index, cname in (("lz4", LZ4, "lz4"), ("plain", PLAIN, "none"), ("zstd", ZSTD, "zstd")):
         for n, dtype, block in ((64, "<u2", 0), (333, "<u4", 64), (1000, "<u2", 128), (600, "u1", 8), (77, "<u8", 16)):
             chunk = stored(counts(n, dtype), **hdf5plugin.Bitshuffle(nelems=block, cname=cname))
-            for level in range(3):
+            for level in range(4):
                 head = [index, ELEMENTS[np.dtype(dtype).itemsize], block // 8, level, *divmod(n, 256), 0, 9, 1, 50, 0]
                 found[f"{name}-{n}-{level}"] = bytes(head) + chunk
+    for name, index, cname in (("lz4", LZ4, "lz4"), ("zstd", ZSTD, "zstd")):  # blocks that the fastest kernels take
+        for n, dtype, block in ((3000, "<u4", 512), (4000, "<u2", 1024), (2100, "<u4", 1024), (1500, "u1", 512)):
+            for gap in (False, True):
+                data = counts(n, dtype)
+                if gap:
+                    data[70:90] = np.iinfo(data.dtype).max
+                chunk = stored(data, **hdf5plugin.Bitshuffle(nelems=block, cname=cname))
+                blocks = 32 + block // 512
+                head = [index, ELEMENTS[data.itemsize], blocks, 3, *divmod(n, 256), 0, 9, 1, 50, 0]
+                found[f"{name}-{n}-{block}-{gap}"] = bytes(head) + chunk
     return found
 
 
