@@ -1,10 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
  * Chunks of bitshuffle, plain, with LZ4 and with zstd: any bytes as a chunk, at each SIMD level. All ways to read a chunk
- * agree: whole, in parts, as it comes in, as a filter; and what libraries and portable loops make of it is the same.
+ * agree: whole, in parts, as it comes in, as a filter, from a file; and what libraries and portable loops make of it is
+ * the same.
  */
+#define _GNU_SOURCE
+#include <sys/mman.h>
+
 #include "fuzz.h"
 
+#include "dataset.h"
+
+enum { SMALL_BLOCKS = 32, LARGE_BLOCK = 512 }; /* of large blocks the kernels of the highest level take 512 elements at a time */
+
+static fl_files files;
+static char path[40];
+static int fd;
 static fl_zstd zstd;
 static size_t (*zstd_once)(void *, size_t, const void *, size_t);
 static int (*lz4_safe)(const char *, char *, int, int);
@@ -13,6 +24,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
+    fd = memfd_create("fuzz", 0);
+    REQUIRE(fd >= 0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     zstd = fuzz_zstd();
     zstd_once = (size_t (*)(void *, size_t, const void *, size_t))(uintptr_t)fuzz_symbol("libzstd.so.1", "ZSTD_decompress");
     lz4_safe = (int (*)(const char *, char *, int, int))(uintptr_t)fuzz_symbol("liblz4.so.1", "LZ4_decompress_safe");
@@ -77,6 +91,43 @@ static int by_hand(const fl_bshuf *f, const uint8_t *data, size_t size, size_t t
     return ok;
 }
 
+/* The chunk in a file: its beginning, a part of it and the whole, through an empty cache. */
+static void from_file(const fl_bshuf *f, const uint8_t *chunk, size_t size, size_t total, size_t from, size_t to,
+                      const uint8_t *whole, int whole_rc)
+{
+    struct stat st;
+    uint64_t address = 0, stored_size = size;
+    uint32_t mask = 0;
+    fl_cache cache;
+    REQUIRE(ftruncate(fd, 0) == 0 && pwrite(fd, chunk, size, 0) == (ssize_t)size && fstat(fd, &st) == 0);
+    fl_cache_init(&cache, 1 << 20);
+    fl_files_init(&files, 2);
+    fl_dataset d = {.id = 8, .name = "f::d", .kind = FL_CHUNKED, .ndim = 1, .ready = 1, .itemsize = 1, .n_chunks = 1};
+    d.shape[0] = d.chunk[0] = (int64_t)total;
+    d.grid[0] = 1;
+    d.chunk_bytes = total;
+    d.addresses = &address, d.sizes = &stored_size, d.masks = &mask;
+    d.pipeline = (fl_pipeline){.n = 1, .stages = {{.kind = FL_STAGE_BSHUF, .bshuf = *f}}};
+    d.files = &files, d.cache = &cache;
+    int64_t mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    d.file = fl_files_add(&files, path, 0, (uint64_t)st.st_size, (uint64_t)st.st_ino, mtime_ns);
+    REQUIRE(d.file >= 0);
+    const size_t ranges[4][2] = {{0, to - from}, {from, to}, {0, total}, {0, to}};
+    for (int i = 0; i < 4; i++) {
+        size_t n = ranges[i][1] - ranges[i][0];
+        uint8_t *part = malloc(n ? n : 1);
+        REQUIRE(part);
+        fl_error e;
+        fl_error_clear(&e);
+        int rc = fl_chunk_read(&d, 0, ranges[i][0], ranges[i][1], part, &e);
+        REQUIRE(whole_rc != FL_OK || (rc == FL_OK && memcmp(part, whole + ranges[i][0], n) == 0));
+        REQUIRE(whole_rc == FL_OK || rc != FL_OK || n < total);
+        free(part);
+    }
+    fl_files_free(&files);
+    fl_cache_free(&cache);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -86,7 +137,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fl_bshuf f = {.codecs = {.zstd = zstd}};
     f.compression = compressions[fuzz_byte(&in) % 3];
     f.elem = elems[fuzz_byte(&in) % 7];
-    f.block = 8 * fuzz_upto(&in, 40);
+    f.block = fuzz_upto(&in, 40);
+    f.block = f.block <= SMALL_BLOCKS ? 8 * f.block : LARGE_BLOCK * (f.block - SMALL_BLOCKS);
     f.simd = fuzz_simd(&in);
     size_t n = fuzz_upto(&in, 4000), from = fuzz_upto(&in, 65535), to = fuzz_upto(&in, 65535), stored;
     size_t shift = fuzz_byte(&in) % 64;
@@ -102,11 +154,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fl_error e;
     fl_error_clear(&e);
     fl_blocks b;
+    from %= total + 1;
+    to = from + to % (total - from + 1);
     int rc = fl_blocks_open(&b, &f, chunk, stored, total, &e);
     if (rc == FL_OK) {
         rc = fl_blocks_read(&b, &f, 0, total, whole, &e);
-        from %= total + 1;
-        to = from + to % (total - from + 1);
         uint8_t *part = malloc(to - from ? to - from : 1);
         REQUIRE(part);
         int part_rc = fl_blocks_read(&b, &f, from, to, part, &e);
@@ -122,6 +174,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         REQUIRE((streamed == FL_OK) == (rc == FL_OK));
         REQUIRE(rc != FL_OK || memcmp(again, whole, total) == 0);
     }
+    if (total) /* no dataset has chunks of nothing */
+        from_file(&f, chunk, stored, total, from, to, whole, rc);
     fl_pipeline p = {.n = 1, .stages = {{.kind = FL_STAGE_BSHUF, .bshuf = f}}};
     fl_error_clear(&e);
     int piped = fuzz_undo(&p, 0, chunk, stored, again, total, &e);

@@ -88,6 +88,17 @@ static inline fl_uncompress_fn fuzz_uncompress(void)
     return (fl_uncompress_fn)(uintptr_t)fuzz_symbol("libz.so.1", "uncompress");
 }
 
+/* The functions of libdeflate, or NULL. */
+static inline fl_libdeflate fuzz_libdeflate(void)
+{
+    return (fl_libdeflate){
+        (void *(*)(void))(uintptr_t)fuzz_symbol("libdeflate.so.0", "libdeflate_alloc_decompressor"),
+        (int (*)(void *, const void *, size_t, void *, size_t, size_t *))(uintptr_t)fuzz_symbol("libdeflate.so.0",
+                                                                                                "libdeflate_zlib_decompress"),
+        (void (*)(void *))(uintptr_t)fuzz_symbol("libdeflate.so.0", "libdeflate_free_decompressor"),
+    };
+}
+
 /* Undo a pipeline on `size` bytes made by malloc (they are freed), to `expected` bytes (OUT). */
 static inline int fuzz_undo(const fl_pipeline *p, uint32_t mask, void *stored, size_t size, uint8_t *out, size_t expected,
                             fl_error *e)

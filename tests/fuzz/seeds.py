@@ -42,9 +42,19 @@ def bitshuffle_seeds() -> dict[str, bytes]:
     for name, index, cname in (("lz4", LZ4, "lz4"), ("plain", PLAIN, "none"), ("zstd", ZSTD, "zstd")):
         for n, dtype, block in ((64, "<u2", 0), (333, "<u4", 64), (1000, "<u2", 128), (600, "u1", 8), (77, "<u8", 16)):
             chunk = stored(counts(n, dtype), **hdf5plugin.Bitshuffle(nelems=block, cname=cname))
-            for level in range(3):
+            for level in range(4):
                 head = [index, ELEMENTS[np.dtype(dtype).itemsize], block // 8, level, *divmod(n, 256), 0, 9, 1, 50, 0]
                 found[f"{name}-{n}-{level}"] = bytes(head) + chunk
+    for name, index, cname in (("lz4", LZ4, "lz4"), ("zstd", ZSTD, "zstd")):  # blocks that the fastest kernels take
+        for n, dtype, block in ((3000, "<u4", 512), (4000, "<u2", 1024), (2100, "<u4", 1024), (1500, "u1", 512)):
+            for gap in (False, True):
+                data = counts(n, dtype)
+                if gap:
+                    data[70:90] = np.iinfo(data.dtype).max
+                chunk = stored(data, **hdf5plugin.Bitshuffle(nelems=block, cname=cname))
+                blocks = 32 + block // 512
+                head = [index, ELEMENTS[data.itemsize], blocks, 3, *divmod(n, 256), 0, 9, 1, 50, 0]
+                found[f"{name}-{n}-{block}-{gap}"] = bytes(head) + chunk
     return found
 
 
@@ -103,12 +113,34 @@ def pipeline_seeds() -> dict[str, bytes]:
     return found
 
 
+def bruker_seeds() -> dict[str, bytes]:
+    """Pixels (2 bytes), another size (2), shift, whether there is a sign, and the pixels."""
+    edges = np.array([0, 254, 255, 256, 65534, 65535, 65536, 2**31 - 1], "<u4")
+    return {
+        f"{n}-{shift}": bytes([*divmod(n - 1, 256), 3, 9, shift, 1]) + np.tile(edges, 40).tobytes()
+        for n, shift in ((1, 0), (15, 0), (16, 1), (17, 0), (700, 8), (3000, 0))
+    }
+
+
+def sparse_seeds() -> dict[str, bytes]:
+    """Element, size, frames, rows, columns (2 bytes each if large), cut and its two shifts, mask, shift, pixels."""
+    found = {}
+    for element, dtype in enumerate(("<u1", "<u2", "<u4")):
+        for how, (ny, nx) in enumerate(((7, 15), (20, 16), (90, 257), (300, 300))):
+            size = [15, 1, *divmod(ny - 1, 256), *divmod(nx - 1, 256)] if ny > 12 else [0, 1, ny - 1, nx - 1]
+            head = [element, *size, 3, 0, 0, how, 0]
+            found[f"{element}-{ny}"] = bytes(head) + counts(600, dtype).tobytes()
+    return found
+
+
 def main(folder: Path) -> None:
     """Write all of them."""
     for target, seeds in (
         ("bitshuffle", bitshuffle_seeds()),
         ("blosc", blosc_seeds() | small_blocks()),
         ("pipeline", pipeline_seeds()),
+        ("bruker", bruker_seeds()),
+        ("sparse", sparse_seeds()),
     ):
         (folder / target).mkdir(parents=True, exist_ok=True)
         for name, data in seeds.items():
