@@ -24,4 +24,7 @@ names = ["_codec", "_core", "_chunks", "_view", "_encode"]
 if os.name == "posix":  # the C of a mount: docs/windows.md says what is there instead
     names += ["_names", "_serve"]
 modules = [extension(name) for name in names]
-setup(ext_modules=cythonize(modules, include_path=["src"], compiler_directives={"language_level": 3}))
+setup(
+    ext_modules=cythonize(modules, include_path=["src"], compiler_directives={"language_level": 3}),
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
+)
