@@ -4,7 +4,8 @@
 from fastlegacy._c cimport fl_names, fl_series
 
 
-cdef bytes raw_name(str name)
+cdef inline bytes raw_name(str name):
+    return name.encode("utf-8", "surrogateescape")
 
 
 cdef class Names:

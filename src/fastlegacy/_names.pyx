@@ -16,10 +16,6 @@ from fastlegacy._c cimport *
 fl_crc_prepare()
 
 
-cdef bytes raw_name(str name):
-    return name.encode("utf-8", "surrogateescape")
-
-
 cdef class Names:
     """What C may tell of virtual files without Python, for as long as a number stays the same. See ``csrc/names.h``.
 

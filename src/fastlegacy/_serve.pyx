@@ -322,7 +322,8 @@ cdef class Handles:
         older ones there are, stale or not: their readers must not meet others in the kernel's cache.
         """
         cdef int stale
-        cdef int others = fl_retire(self.mount, raw_name(name), version, size, NULL if now is None else now.file, &stale)
+        cdef bytes raw = raw_name(name)
+        cdef int others = fl_retire(self.mount, raw, version, size, NULL if now is None else now.file, &stale)
         return stale, others
 
     def number(self, uintptr_t handle):

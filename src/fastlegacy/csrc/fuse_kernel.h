@@ -27,6 +27,7 @@ enum {
     FL_OP_GETATTR = 3,
     FL_OP_SETATTR = 4,
     FL_OP_READLINK = 5,
+    FL_OP_LINK = 13,
     FL_OP_OPEN = 14,
     FL_OP_READ = 15,
     FL_OP_RELEASE = 18,
@@ -89,6 +90,14 @@ struct fl_setattr_in {
     uint64_t fh, size, lock_owner, atime, mtime, ctime;
     uint32_t atime_ns, mtime_ns, ctime_ns, mode, unused4, uid, gid, unused5;
 };
+struct fl_link_in {
+    uint64_t node;
+};
+struct fl_inval_inode_out {
+    uint64_t node;
+    int64_t from, bytes; /* of the pages to forget; from -1: only attributes */
+};
+#define FL_NOTIFY_INVAL_INODE 2 /* in place of an error: the kernel is told something, and has asked nothing */
 struct fl_setxattr_in {
     uint32_t size, flags;
 };
@@ -105,15 +114,26 @@ _Static_assert(sizeof(struct fl_entry_out) == 128 && sizeof(struct fl_setattr_in
 
 static int fl_device = -1; /* of the mount of this process; there is one */
 
+static int fl_send(uint64_t unique, int code, const void *data, size_t bytes)
+{
+    struct fl_out_header out = {(uint32_t)(sizeof out + bytes), code, unique};
+    struct iovec parts[2] = {{&out, sizeof out}, {(void *)(uintptr_t)data, bytes}};
+    ssize_t n;
+    while ((n = writev(fl_device, parts, bytes ? 2 : 1)) < 0 && errno == EINTR)
+        ;
+    return n < 0 ? -errno : 0;
+}
+
 /* Answer a request: with an errno, or with some bytes. 0 or -errno; ENOENT: nobody waits for the answer any more. */
 static int fl_answer(uint64_t unique, int code, const void *data, size_t bytes)
 {
-    struct fl_out_header out = {(uint32_t)(sizeof out + (code ? 0 : bytes)), -code, unique};
-    struct iovec parts[2] = {{&out, sizeof out}, {(void *)(uintptr_t)data, bytes}};
-    ssize_t n;
-    while ((n = writev(fl_device, parts, code || !bytes ? 1 : 2)) < 0 && errno == EINTR)
-        ;
-    return n < 0 ? -errno : 0;
+    return fl_send(unique, -code, data, code ? 0 : bytes);
+}
+
+/* Tell the kernel what it has not asked for. It may know nothing of that, which is an error of no meaning. */
+static void fl_notify(int code, const void *data, size_t bytes)
+{
+    fl_send(0, code, data, bytes);
 }
 
 #endif

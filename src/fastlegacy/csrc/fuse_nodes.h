@@ -279,6 +279,29 @@ static void fl_node_note(const struct fl_in_header *in, const struct iovec *part
         fl_node_enter(h, node);
 }
 
+/* For the kernel each name of a file is a file of its own: libfuse gives it no way to know better. So that all names tell
+ * the same, it remembers the attributes of none where there are several, and forgets those of the first when a second one
+ * comes. */
+static void fl_node_names(const struct fl_in_header *in, const struct iovec *parts, size_t n)
+{
+    char *data = n > 1 ? parts[1].iov_base : NULL;
+    size_t bytes = n > 1 ? parts[1].iov_len : 0;
+    if ((in->opcode == FL_OP_LOOKUP || in->opcode == FL_OP_LINK) && bytes >= sizeof(struct fl_entry_out)) {
+        struct fl_entry_out *entry = (struct fl_entry_out *)data;
+        if (S_ISREG(entry->attr.mode) && entry->attr.nlink > 1)
+            entry->attr_valid_s = entry->attr_valid_ns = 0;
+    }
+    if ((in->opcode == FL_OP_GETATTR || in->opcode == FL_OP_SETATTR) && bytes >= sizeof(struct fl_attr_out)) {
+        struct fl_attr_out *known = (struct fl_attr_out *)data;
+        if (S_ISREG(known->attr.mode) && known->attr.nlink > 1)
+            known->valid_s = known->valid_ns = 0;
+    }
+    if (in->opcode == FL_OP_LINK) {
+        struct fl_inval_inode_out old = {((const struct fl_link_in *)(in + 1))->node, -1, 0};
+        fl_notify(FL_NOTIFY_INVAL_INODE, &old, sizeof old);
+    }
+}
+
 /* 1 if the kernel asks by number, not by name: "no such entry" says then that it is not the one that is meant. */
 static int fl_is_by_number(uint32_t opcode)
 {
@@ -299,8 +322,10 @@ static int fl_channel_send(void *channel, const struct iovec *parts, size_t n)
     struct fl_out_header *out = parts[0].iov_base;
     fl_mount *m = fl_served.mount;
     if (m && in && out->unique == in->unique) {
-        if (!out->error)
+        if (!out->error) {
             fl_node_note(in, parts, n);
+            fl_node_names(in, parts, n);
+        }
         fl_handle *h = out->error == -ESTALE || out->error == -ENOENT ? fl_node_pin(m, in->nodeid) : NULL;
         int sent = 0, answered = h && !fl_node_answer(in, h, out->error, &sent);
         if (h)

@@ -277,17 +277,3 @@ def test_a_change_below_is_seen_a_second_later(mounted: Path, real: Path, wait: 
     assert (mounted / "g").read_bytes() == b"12"
     (real / "data0001.img").write_bytes(b"real")
     assert wait(lambda: (mounted / "data0001.img").stat().st_size == 4, SOON_S)
-
-
-def test_names_of_one_file_are_cached_by_themselves(mounted: Path, real: Path, wait: Callable[..., bool]) -> None:
-    one, other = mounted / "a", mounted / "b"
-    one.write_bytes(b"1")
-    os.link(one, other)
-    for size in (2, 5000, 3):
-        before = other.stat().st_size
-        assert before != size
-        one.write_bytes(bytes(size))
-        assert one.stat().st_size == (real / "b").stat().st_size == size
-        assert wait(lambda size=size: other.stat().st_size == size, SOON_S)  # type: ignore[misc]
-        assert other.read_bytes() == bytes(size)
-    assert one.stat().st_nlink == other.stat().st_nlink == 2
