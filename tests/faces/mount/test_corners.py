@@ -277,3 +277,19 @@ def test_a_change_below_is_seen_a_second_later(mounted: Path, real: Path, wait: 
     assert (mounted / "g").read_bytes() == b"12"
     (real / "data0001.img").write_bytes(b"real")
     assert wait(lambda: (mounted / "data0001.img").stat().st_size == 4, SOON_S)
+
+
+def listed_by_ls(folder: Path) -> dict[str, int]:
+    """Names and inode numbers of all entries, as readdir tells them; ``os.listdir`` leaves the dots out."""
+    done = subprocess.run(["ls", "-fai", str(folder)], check=True, capture_output=True, text=True)
+    return {name: int(number) for number, name in (line.split(maxsplit=1) for line in done.stdout.splitlines())}
+
+
+def test_both_dots_are_listed(folders: Path) -> None:
+    (folders / "new" / "below").mkdir(parents=True)
+    (folders / "img" / "real").mkdir()
+    for folder in (folders, *(folders / name for name in ("new", "new/below", "img", "img/real", "deep", "deep/pix"))):
+        found = listed_by_ls(folder)
+        assert found["."] == folder.stat().st_ino
+        assert found[".."] == folder.parent.stat().st_ino
+        assert set(found) - {".", ".."} == set(os.listdir(folder))

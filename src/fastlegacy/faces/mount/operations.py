@@ -262,13 +262,24 @@ class Operations:
         if self._names is not None and into is not None:
             self._names.tell(folder.path, self.pages.version, make=True)
             seen: set[str] = set()
-            entries = list(_with_dots(self._overlay.entries_but_files(folder.fd, folder.path, seen)))
+            entries = list(self._with_dots(folder.path, self._overlay.entries_but_files(folder.fd, folder.path, seen)))
             folder.listing = self._names.names.listing(folder.path, entries, seen)
             if folder.listing is not None:
                 folder.listing.fill(filler, buffer, 0)
                 return []
-        found = self._overlay.entries(folder.fd, folder.path)
-        return [(name, {"st_mode": kind, "st_ino": inode}, 0) for name, kind, inode in _with_dots(found)]
+        found = self._with_dots(folder.path, self._overlay.entries(folder.fd, folder.path))
+        return [(name, {"st_mode": kind, "st_ino": inode}, 0) for name, kind, inode in found]
+
+    def _with_dots(self, path: str, entries: Iterator[Entry]) -> Iterator[Entry]:
+        own = next(entries)
+        yield own
+        try:
+            above = int(self._overlay.attributes(path.rpartition("/")[0] or "/")["st_ino"])
+        except FileNotFoundError:
+            above = own[2]  # both are removed
+        # programs do not see entries with the number 0
+        yield "..", stat.S_IFDIR, above
+        yield from entries
 
     def _listed(self, handle: int) -> _OpenFolder:
         folder = self._folders[handle]
@@ -389,12 +400,6 @@ class Operations:
         """Set the times."""
         now = time.time_ns()
         self._overlay.set_times(path, *((now, now) if times is None else times))
-
-
-def _with_dots(entries: Iterator[Entry]) -> Iterator[Entry]:
-    yield next(entries)
-    yield "..", stat.S_IFDIR, 0
-    yield from entries
 
 
 def _given(path: str | None) -> str:
