@@ -144,13 +144,26 @@ def serve(fuse: None, tmp_path: Path) -> Iterator[Callable[..., Served]]:
         mount.clean()
 
 
-@pytest.fixture
-def mounted(serve: Callable[..., Served], tmp_path: Path) -> Iterator[Path]:
-    """A mounted folder; the log of the mount has to be empty at the end."""
-    mount = serve()
-    yield tmp_path / "demo"
+@contextmanager
+def _quietly(mount: Served, folder: Path) -> Iterator[Path]:
+    """Yield a mounted folder; the log of the mount has to be empty at the end."""
+    yield folder
     _, errors = mount.interrupt()
     assert errors == ""
+
+
+@pytest.fixture
+def mounted(serve: Callable[..., Served], tmp_path: Path) -> Iterator[Path]:
+    """A mounted folder; the log is empty at the end."""
+    with _quietly(serve(), tmp_path / "demo") as folder:
+        yield folder
+
+
+@pytest.fixture
+def folders(serve: Callable[..., Served], tmp_path: Path) -> Iterator[Path]:
+    """A mounted folder with virtual ones in it, ``img`` and ``deep/pix``; the log is empty at the end."""
+    with _quietly(serve(folders=True), tmp_path / "demo") as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -32,15 +32,6 @@ LONG = "n" * 300
 Serve = Callable[..., Any]
 
 
-@pytest.fixture
-def folders(serve: Serve, tmp_path: Path) -> Iterator[Path]:
-    """A mounted folder with virtual ones in it, ``img`` and ``deep/pix``; the log is empty at the end."""
-    mount = serve(folders=True)
-    yield tmp_path / "demo"
-    _, errors = mount.interrupt()
-    assert errors == ""
-
-
 @contextmanager
 def opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
     fd = os.open(path, flags, 0o644)

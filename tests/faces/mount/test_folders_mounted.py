@@ -9,7 +9,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,17 +22,8 @@ Serve = Callable[..., Any]
 
 
 @pytest.fixture
-def mounted(serve: Serve, tmp_path: Path) -> Iterator[Path]:
-    """A mounted folder; the log of the mount has to be empty at the end."""
-    mount = serve(folders=True)
-    yield tmp_path / "demo"
-    _, errors = mount.interrupt()
-    assert errors == ""
-
-
-@pytest.fixture
-def real(tmp_path: Path) -> Path:
-    return tmp_path / "demo_real"
+def mounted(folders: Path) -> Path:
+    return folders
 
 
 def tree_of(folder: Path) -> list[str]:
