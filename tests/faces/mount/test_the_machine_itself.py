@@ -26,20 +26,18 @@ QUICKLY_FOUND = (
     "what_is_written_is_kept_in_memory",
 )
 
-# a failure is not made small: that it is found is enough
+# A failure is not made small: that it is found is enough, and it ends the search. In 8 searches each, those that are
+# quickly found took 2 to 56 mounts.
 SOME = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
     stateful_step_count=50,
-    max_examples=12,
+    max_examples=150,
     phases=[Phase.generate],
     report_multiple_bugs=False,
     database=None,
     derandomize=True,
 )
-
-
-MORE = settings(SOME, max_examples=60, derandomize=False)
 
 
 def run_with(fault: str, machine: type[Any], serve: Callable[..., Any], how: settings = SOME) -> None:
@@ -62,8 +60,8 @@ def test_a_fault_is_found(fault: str, machine: type[Any], serve: Callable[..., A
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", sorted(set(FAULTS) - set(QUICKLY_FOUND)))
 def test_any_fault_is_found(fault: str, machine: type[Any], serve: Callable[..., Any]) -> None:
     with pytest.raises((AssertionError, Flaky)):
-        run_with(fault, machine, serve, MORE)
+        run_with(fault, machine, serve, settings(SOME, derandomize=False))
