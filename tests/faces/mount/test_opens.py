@@ -121,6 +121,24 @@ def test_no_order_no_work(union: Union) -> None:
     assert union.opened_by_c == 0
 
 
+def test_the_order_goes_on_where_c_has_opened_some_between(union: Union, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that is as quick as the thread: file 3 is ready when it is opened, and 4 not yet."""
+    whole, opened = Opens._prepare, threading.Event()
+
+    def prepare(self: Opens, path: str, tree: Any, index: int, *, asks: bool) -> bool:
+        assert index != 3 or opened.wait(20)
+        return whole(self, path, tree, index, asks=asks)
+
+    monkeypatch.setattr(Opens, "_prepare", prepare)
+    open_in_order(union, 1, 2)
+    wait_until(lambda: union.handles.is_prepared(name(3)))
+    union.python.clear()
+    open_in_order(union, 3, 4)
+    assert union.python == [name(4)]
+    opened.set()
+    wait_until(lambda: union.handles.is_prepared(name(6)))
+
+
 def ready(union: Union, number: int, *, version: int | None = None, epoch: int | None = None) -> bool:
     """Have a file ready, as the thread does it."""
     now = union.operations.pages.version() if version is None else version

@@ -45,7 +45,7 @@ class Opens:
         self._lock = threading.Lock()
         self._tree: Tree | None = None  # of the file that was opened last, and which one it was
         self._index = self._step = 0
-        self._until: int | None = None  # the last one that was prepared
+        self._until: int | None = None  # the last one that is prepared, or will be at once
         self._count = _FIRST
         self._thread = threading.Thread(target=self._run, name="fastlegacy-opens", daemon=True)
 
@@ -62,15 +62,24 @@ class Opens:
     def opened(self, path: str, file: VirtualFile) -> None:
         """Know that Python has opened a file."""
         with self._lock:
-            known, step = file.tree is self._tree, file.index - self._index
-            if known and step == 0:
+            known, distance = file.tree is self._tree, file.index - self._index
+            if known and distance == 0:
                 return  # many programs open a file twice
-            in_order = known and (step == self._step or abs(step) == 1)
-            if not known or step != self._step:
-                self._until, self._count = None, _FIRST
-            self._tree, self._index, self._step = file.tree, file.index, step
+            in_order = known and self._comes_next(distance)
+            if not in_order:
+                in_order = known and abs(distance) == 1
+                self._step, self._until, self._count = distance if known else 0, None, _FIRST
+            self._tree, self._index = file.tree, file.index
         if in_order:
             self._handles.ask_for_opens(path)
+
+    def _comes_next(self, distance: int) -> bool:
+        """Tell whether the order goes on, from the last file that Python opened. C may have opened those between."""
+        if self._step == 0:
+            return False
+        steps, rest = divmod(distance, self._step)
+        ready = 0 if self._until is None else (self._until - self._index) // self._step
+        return rest == 0 and 1 <= steps <= ready + 1
 
     def _run(self) -> None:
         while (path := self._handles.wait_for_opens()) is not None:
@@ -82,7 +91,7 @@ class Opens:
     def _prepare_after(self, path: str) -> None:
         file = self._find(path)
         with self._lock:
-            if file.tree is not self._tree:
+            if file.tree is not self._tree or self._step == 0:
                 return
             step = self._step
             ready = 0 if self._until is None else (self._until - file.index) // step
@@ -93,12 +102,12 @@ class Opens:
             self._count = min(2 * count, most)
         for k in range(count):
             index = file.index + (ready + 1 + k) * step
-            if not self._prepare(path, file.tree, index, asks=k == count // 2):
-                return
             with self._lock:
                 if file.tree is not self._tree or step != self._step:
                     return
-                self._until = index
+                self._until = index  # before it is: who opens it may be quick
+            if not self._prepare(path, file.tree, index, asks=k == count // 2):
+                return
 
     def _prepare(self, path: str, tree: Tree, index: int, *, asks: bool) -> bool:
         if not 0 <= index < len(tree.names_by_number) or not tree.is_frame(index) or not tree.is_measured(index):
