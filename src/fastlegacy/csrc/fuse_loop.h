@@ -185,6 +185,7 @@ static int fl_loop_take(fl_worker *w, char *request, fl_reply *reply, void **pyt
     if (!w->has_read) {
         if (waiting == 0)
             fl_loop_spawn(l);
+        fl_node_complete((struct fl_in_header *)request);
         if (!fl_node_take(in)) {
             if (!*python)
                 *python = l->attach();

@@ -288,12 +288,12 @@ static void fl_node_names(const struct fl_in_header *in, const struct iovec *par
     size_t bytes = n > 1 ? parts[1].iov_len : 0;
     if ((in->opcode == FL_OP_LOOKUP || in->opcode == FL_OP_LINK) && bytes >= sizeof(struct fl_entry_out)) {
         struct fl_entry_out *entry = (struct fl_entry_out *)data;
-        if (S_ISREG(entry->attr.mode) && entry->attr.nlink > 1)
+        if (!S_ISDIR(entry->attr.mode) && entry->attr.nlink > 1)
             entry->attr_valid_s = entry->attr_valid_ns = 0;
     }
     if ((in->opcode == FL_OP_GETATTR || in->opcode == FL_OP_SETATTR) && bytes >= sizeof(struct fl_attr_out)) {
         struct fl_attr_out *known = (struct fl_attr_out *)data;
-        if (S_ISREG(known->attr.mode) && known->attr.nlink > 1)
+        if (!S_ISDIR(known->attr.mode) && known->attr.nlink > 1)
             known->valid_s = known->valid_ns = 0;
     }
     if (in->opcode == FL_OP_LINK) {
@@ -345,6 +345,18 @@ static void *fl_channel_functions(void)
 {
     static struct fl_channel_ops functions = {NULL, fl_channel_send, NULL};
     return &functions;
+}
+
+/* chown(2) to nobody changes the time of the last change, and no more: the kernel sends a request that changes nothing,
+ * and libfuse would do nothing. Here it becomes what it was. */
+static void fl_node_complete(struct fl_in_header *in)
+{
+    struct fl_setattr_in *set = (struct fl_setattr_in *)(in + 1);
+    const uint32_t changes = FL_SET_MODE | FL_SET_UID | FL_SET_GID | FL_SET_SIZE | FL_SET_ATIME | FL_SET_MTIME;
+    if (in->opcode != FL_OP_SETATTR || in->len < sizeof *in + sizeof *set || set->valid & changes)
+        return;
+    set->valid |= FL_SET_UID | FL_SET_GID;
+    set->uid = set->gid = UINT32_MAX;
 }
 
 /* Answer what needs no path at all, and what libfuse must not see. 1 if it is answered. */

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,37 @@ def test_names_of_one_file_tell_the_same_at_once(mounted: Path, real: Path) -> N
     one.unlink()
     assert (mounted / "moved").stat().st_nlink == 1
     assert os.listdir(real) == ["moved"]
+
+
+def test_names_of_what_is_no_plain_file(mounted: Path) -> None:
+    os.mkfifo(mounted / "pipe")
+    os.mknod(mounted / "socket", stat.S_IFSOCK | 0o600)
+    os.symlink("nothing", mounted / "link")
+    for kind in ("pipe", "socket", "link"):
+        one, other = mounted / kind, mounted / f"{kind} too"
+        assert one.lstat().st_nlink == 1
+        os.link(one, other, follow_symlinks=False)
+        assert one.lstat().st_nlink == other.lstat().st_nlink == 2
+        one.unlink()
+        assert other.lstat().st_nlink == 1
+
+
+def test_chown_to_nobody(mounted: Path) -> None:
+    """The kernel asks for no change, which libfuse would not hear of."""
+    (mounted / "one").touch()
+    for path in (mounted / "one", mounted):
+        before = path.stat()
+        time.sleep(0.02)  # the clock of the kernel's times has steps
+        os.chown(path, -1, -1)
+        after = path.stat()
+        assert after.st_ctime_ns > before.st_ctime_ns
+        assert (after.st_mtime_ns, after.st_uid) == (before.st_mtime_ns, before.st_uid)
+    frame = mounted / "data0001.img"
+    before = frame.stat()
+    os.chown(frame, -1, -1)
+    assert frame.stat() == before
+    with pytest.raises(OSError, match="Read-only"):
+        os.chown(frame, os.getuid() + 1, -1)
 
 
 def test_a_tree_with_links_is_copied_with_them(mounted: Path, tmp_path: Path) -> None:

@@ -368,7 +368,9 @@ class Overlay:
         self._real.chmod(path, mode)
 
     def chown(self, path: str, uid: int, gid: int) -> None:
-        """Set owner and group; -1 leaves one as it is."""
+        """Set owner and group; -1 leaves one as it is, and both change only the time of the last change."""
+        if uid == gid == -1 and self._is_only_virtual(path):
+            return
         self._become_real(path)
         self._real.chown(path, uid, gid)
 
