@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left = [item for item in items if (item.get_closest_marker("long") is not None) == wanted]
     config.hook.pytest_deselected(items=[item for item in items if item not in left])
     items[:] = left
+    for item in items:
+        if any(item.get_closest_marker(name) for name in ("fuse", "programs")):
+            item.add_marker(pytest.mark.xdist_group("mounts"))  # one after the other, beside what needs none
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Let what tests say pass from process to process: names of files in it need not be UTF-8."""
+    return _utf8((yield))
+
+
+def _utf8(said: Any) -> Any:
+    if isinstance(said, str):
+        return said.encode(errors="backslashreplace").decode()
+    if isinstance(said, dict):
+        return {_utf8(key): _utf8(value) for key, value in said.items()}
+    return type(said)(map(_utf8, said)) if isinstance(said, list | tuple) else said
 
 
 def pytest_configure() -> None:

@@ -32,7 +32,7 @@ FRAMES = np.random.default_rng(6).poisson(2, (9, 16, 20)).astype("u2")
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Yield a cluster of two processes."""
-    options: dict[str, Any] = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    options: dict[str, Any] = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "silence_logs": 50}
     with distributed.LocalCluster(n_workers=2, processes=True, **options) as made:
         yield made
 

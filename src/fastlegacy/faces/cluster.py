@@ -100,8 +100,8 @@ def _client(address: str) -> Iterator[Any]:
     logging.getLogger("distributed").setLevel(logging.ERROR)  # it tells of each connection that comes and goes
     if address == "local":
         cores = len(os.sched_getaffinity(0))
-        options: dict[str, Any] = {"n_workers": cores, "threads_per_worker": 1, "dashboard_address": None}
-        options["silence_logs"] = logging.ERROR
+        options: dict[str, Any] = {"n_workers": cores, "threads_per_worker": 1, "silence_logs": logging.ERROR}
+        options["dashboard_address"] = "127.0.0.1:0"  # without one it would be the usual port, which another may have
         with LocalCluster(processes=True, **options) as cluster, Client(cluster) as client:
             yield client
         return

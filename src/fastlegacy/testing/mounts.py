@@ -63,26 +63,37 @@ def mounted(command: Sequence[str], folder: Path) -> Iterator[Path]:
 
 def is_mount_point(folder: Path) -> bool:
     """Ask the kernel's list, which answers even for a mount whose server is dead."""
+    return bool(_devices_at(folder))
+
+
+def _devices_at(folder: Path) -> list[str]:
+    """Numbers of the devices that are mounted on a folder, the last one on top, as ``major:minor``."""
     escaped = str(folder).replace("\\", "\\134").replace(" ", "\\040")
     lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    return any(line.split(" ")[4] == escaped for line in lines)
+    words = (line.split(" ") for line in lines)
+    return [word[2] for word in words if word[4] == escaped]
 
 
 def _wait_for_mount(process: subprocess.Popen[bytes], folder: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while not (is_mount_point(folder) and _answers(folder)):
+    while not _answers(folder):
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"nothing was mounted on {folder}; exit code so far: {process.returncode}")
         time.sleep(0.01)
 
 
 def _answers(folder: Path) -> bool:
-    """Whether a server is behind the mount: that of one that was killed may still be in the kernel's list."""
+    """Whether a server is behind a mount on the folder.
+
+    That of one that was killed may still be in the kernel's list, and be taken away at this moment: so it is looked at
+    what has answered.
+    """
+    devices = _devices_at(folder)
     try:
-        os.stat(folder)
+        device = os.stat(folder).st_dev
     except OSError:
         return False
-    return True
+    return bool(devices) and devices[-1] == f"{os.major(device)}:{os.minor(device)}"
 
 
 def _end(process: subprocess.Popen[bytes], folder: Path) -> int:

@@ -19,8 +19,6 @@ pytestmark = pytest.mark.fuse
 _PROGRAM = Path(__file__).with_name("faulty.py")
 FAULTS = re.findall(r"^@fault\ndef (\w+)", _PROGRAM.read_text(encoding="utf-8"), re.MULTILINE)
 QUICKLY_FOUND = (
-    "a_wrong_errno_for_virtual_files",
-    "exclusive_making_is_forgotten",
     "names_are_listed_twice",
     "renaming_removes_first",
     "what_is_written_is_kept_in_memory",
