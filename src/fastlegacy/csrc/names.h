@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define FL_LISTINGS 256 /* folders that are known at a time, in as many places of a table */
@@ -222,32 +223,68 @@ static const char *fl_split(const char *path, size_t *folder)
     return slash + 1;
 }
 
+#define FL_WALK (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+
+/* Go down to a folder in one call, which Linux has since 5.6. Its descriptor or -errno. */
+static int fl_walk_at_once(int dirfd, const char *path)
+{
+#ifdef SYS_openat2
+    struct {
+        uint64_t flags, mode, resolve;
+    } how = {FL_WALK, 0, 4 | 8}; /* RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH */
+    long fd = syscall(SYS_openat2, dirfd, path, &how, sizeof how);
+    return fd < 0 ? -errno : (int)fd;
+#else
+    (void)dirfd;
+    (void)path;
+    return -ENOSYS;
+#endif
+}
+
+/* Go down to a folder step by step, as each may be a link. Its descriptor or -errno. `path` is changed. */
+static int fl_walk_in_steps(int dirfd, char *path)
+{
+    int fd = dirfd;
+    for (char *slash; path; path = slash) {
+        slash = strchr(path, '/');
+        if (slash)
+            *slash++ = '\0';
+        int below = openat(fd, path, FL_WALK), code = errno;
+        if (fd != dirfd)
+            close(fd);
+        if (below < 0)
+            return -code;
+        fd = below;
+    }
+    return fd;
+}
+
+/* Whether a path of folders names each by its own name. */
+static int fl_is_plain_path(const char *path)
+{
+    for (const char *at = path; at; at = strchr(at, '/') ? strchr(at, '/') + 1 : NULL) {
+        size_t n = strcspn(at, "/");
+        if (n == 0 || n > FL_LONGEST_NAME || (at[0] == '.' && (n == 1 || (n == 2 && at[1] == '.'))))
+            return 0;
+    }
+    return 1;
+}
+
 /* Open the folder that holds a real entry, links not followed anywhere on the way: OUT, `dirfd` itself or one to be
  * closed. 0 or an errno. */
 static int fl_real_folder(int dirfd, const char *path, const char *name, int *folder)
 {
-    int fd = dirfd, code = 0;
-    for (const char *at = path + 1; at < name && !code;) {
-        const char *slash = strchr(at, '/');
-        char one[FL_LONGEST_NAME + 1];
-        size_t n = (size_t)(slash - at);
-        if (n == 0 || n > FL_LONGEST_NAME || (at[0] == '.' && (n == 1 || (n == 2 && at[1] == '.')))) {
-            code = EINVAL;
-            break;
-        }
-        memcpy(one, at, n);
-        one[n] = '\0';
-        int below = openat(fd, one, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        code = below < 0 ? errno : 0;
-        if (fd != dirfd)
-            close(fd);
-        fd = below;
-        at = slash + 1;
-    }
-    if (code && fd != dirfd && fd >= 0)
-        close(fd);
-    *folder = code ? -1 : fd;
-    return code;
+    *folder = dirfd;
+    if (name == path + 1)
+        return 0;
+    char *folders = strndup(path + 1, (size_t)(name - path - 2));
+    int fd = !folders ? -ENOMEM : fl_is_plain_path(folders) ? fl_walk_at_once(dirfd, folders) : -EINVAL;
+    /* links are told otherwise; not known, not allowed, longer than a path may be, or renamed meanwhile: without it */
+    if (fd == -ELOOP || fd == -ENOSYS || fd == -EPERM || fd == -ENAMETOOLONG || fd == -EAGAIN)
+        fd = fl_walk_in_steps(dirfd, folders);
+    free(folders);
+    *folder = fd < 0 ? -1 : fd;
+    return fd < 0 ? -fd : 0;
 }
 
 /* The attributes of a real entry (OUT), links not followed anywhere on the way. 0 or an errno. */

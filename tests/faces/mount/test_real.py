@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fastlegacy.faces.mount import real as module
 from fastlegacy.faces.mount.real import Caller, RealFolder
 
 
@@ -32,6 +34,14 @@ def real(folder: Path) -> Iterator[RealFolder]:
     os.close(fd)
 
 
+@pytest.fixture(params=[True, False], ids=["at once", "in steps"])
+def walks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways down to a folder: the second one is that of kernels that do not know openat2."""
+    if not request.param:
+        monkeypatch.setattr(module, "_OPENAT2", 99_999)
+
+
+@pytest.mark.usefixtures("walks")
 @pytest.mark.parametrize("path", ["/../secret", "/sub/../../secret", "/..", "/sub/..", "/./sub", "/sub//file"])
 def test_no_way_out_by_dots(real: RealFolder, path: str) -> None:
     if path == "/./sub":
@@ -42,7 +52,8 @@ def test_no_way_out_by_dots(real: RealFolder, path: str) -> None:
         real.attributes(path)
 
 
-@pytest.mark.parametrize("path", ["/out/secret", "/link/x"])
+@pytest.mark.usefixtures("walks")
+@pytest.mark.parametrize("path", ["/out/secret", "/link/x", "/out/deeper/secret"])
 def test_no_way_through_a_link(real: RealFolder, path: str) -> None:
     with pytest.raises(NotADirectoryError):
         real.attributes(path)
@@ -50,6 +61,23 @@ def test_no_way_through_a_link(real: RealFolder, path: str) -> None:
         real.open(path, os.O_RDONLY)
     with pytest.raises(NotADirectoryError):
         real.open_folder("/out")
+
+
+@pytest.mark.usefixtures("walks")
+def test_deep_folders_and_what_is_not_there(real: RealFolder, folder: Path) -> None:
+    (folder / "a" / "b" / "c").mkdir(parents=True)
+    (folder / "a" / "b" / "c" / "file").write_text("deep")
+    (folder / "a" / "loop").symlink_to("loop")
+    assert real.attributes("/a/b/c/file")["st_size"] == 4
+    for path, error in {
+        "/a/x/c/file": FileNotFoundError,
+        "/a/b/c/file/x": NotADirectoryError,
+        "/a/loop/x": NotADirectoryError,
+        f"/a/{'n' * 300}/x": OSError,
+    }.items():
+        with pytest.raises(error) as found:
+            real.attributes(path)
+        assert error is not OSError or found.value.errno == errno.ENAMETOOLONG
 
 
 def test_a_link_itself_is_not_followed(real: RealFolder, folder: Path, me: Caller) -> None:

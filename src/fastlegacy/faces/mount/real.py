@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
@@ -39,12 +40,22 @@ _PAGE_BYTES = 4096
 _UTIME_OMIT = (1 << 30) - 2
 _AT_SYMLINK_NOFOLLOW = 0x100
 
+# openat2(2) goes down a whole path in one call, links not followed. Linux has it since 5.6, by one number everywhere.
+_OPENAT2 = 437
+_RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 4, 8
+# Links are told otherwise; not known, not allowed, longer than a path may be, or renamed meanwhile: without it
+_BY_STEPS = (errno.ELOOP, errno.ENOSYS, errno.EPERM, errno.ENAMETOOLONG, errno.EAGAIN)
+
 
 class Caller(NamedTuple):
     """Who asks: user and group of the process that made the call."""
 
     uid: int
     gid: int
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
 class _TimeSpec(ctypes.Structure):
@@ -115,12 +126,20 @@ class RealFolder:
             os.close(fd)
 
     def _walk(self, folders: list[str]) -> int:
+        path = "/".join(folders)
+        if {"", ".", ".."}.intersection(folders):
+            raise failure(errno.ENOENT, path)
+        how = _OpenHow(_WALK_FLAGS, 0, _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH)
+        if sys.platform == "linux":
+            fd = self._libc.syscall(_OPENAT2, self.dirfd, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+            if fd >= 0:
+                return int(fd)
+            if ctypes.get_errno() not in _BY_STEPS:
+                raise failure(ctypes.get_errno(), path)
         # one step at a time: O_NOFOLLOW speaks of the last name only
         fd = os.dup(self.dirfd)
         for folder in folders:
             try:
-                if folder in ("", ".", ".."):
-                    raise failure(errno.ENOENT, "/".join(folders))
                 below = os.open(folder, _WALK_FLAGS, dir_fd=fd)
             finally:
                 os.close(fd)
