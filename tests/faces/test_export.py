@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -161,10 +160,8 @@ def test_ctrl_c_leaves_nothing_half_done(
     def interrupt(files: int, size: int) -> None:
         raise KeyboardInterrupt
 
-    start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         export(tree, tmp_path, threads=threads, progress=interrupt)
-    assert time.monotonic() - start < 5
     assert len(names(tmp_path)) < len(tree)
     for name in names(tmp_path):
         assert (tmp_path / name).read_bytes() == tree[name].read()

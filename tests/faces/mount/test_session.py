@@ -242,10 +242,7 @@ def test_a_broken_frame_is_an_error_of_that_file_only(serve: Serve, demo: Path, 
 
 def test_many_files_are_listed(serve: Serve, demo: Path) -> None:
     serve(frames=100_000)
-    start = time.perf_counter()
-    found = sum(entry.is_file() for entry in os.scandir(demo))
-    assert found == 100_001
-    assert time.perf_counter() - start < 5, "it takes a quarter of a second on an idle machine"
+    assert sum(entry.is_file() for entry in os.scandir(demo)) == 100_001
 
 
 def test_only_in_the_main_thread(fuse: None, served: ModuleType, tmp_path: Path) -> None:
