@@ -158,6 +158,11 @@ class Code:
     form: Form
     digest: bool = False
 
+    @property
+    def counts(self) -> int:
+        """How many counts belong to the size of an encoded body."""
+        return 2 if self.codec == "bruker100" else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Coded:

@@ -39,7 +39,7 @@ def kept(path: Path, rows: np.ndarray, key: str = "key", sources: list = SOURCES
 
 def found(path: Path, frames: int, key: str = "key", sources: list = SOURCES) -> np.ndarray | None:
     file = SideFile(path, key, sources)
-    rows = file.load(frames)
+    rows = file.load((frames, 3))
     file.close()
     return rows
 
@@ -79,7 +79,7 @@ def test_each_key_has_its_own_file(tmp_path: Path) -> None:
     for number, file in enumerate(files):
         file.save(table(9, range(number)))
     for number, file in enumerate(files):
-        assert np.array_equal(file.load(9), table(9, range(number)))
+        assert np.array_equal(file.load((9, 3)), table(9, range(number)))
         file.close()
 
 
@@ -213,7 +213,7 @@ def test_after_close_nothing_is_loaded_or_saved(path: Path, caplog: pytest.LogCa
     file = SideFile(path, "key", SOURCES)
     file.close()
     file.close()
-    assert file.load(3) is None
+    assert file.load((3, 3)) is None
     assert file.save(table(3, range(3))) is None
     assert (path.exists(), caplog.text) == (False, "")
 
@@ -223,7 +223,7 @@ def test_no_descriptor_is_left(path: Path) -> None:
     before = set(os.listdir("/proc/self/fd"))
     files = [SideFile(path, "key", SOURCES) for _ in range(3)]
     files[0].save(table(3, range(3)))
-    files[0].load(3)
+    files[0].load((3, 3))
     files[0].close()
     del files
     gc.collect()
@@ -236,7 +236,7 @@ def test_a_folder_that_is_covered_or_renamed_is_still_the_one(path: Path) -> Non
     path.parent.rename(away)
     path.parent.mkdir()
     file.save(table(3, range(3)))
-    assert file.load(3) is not None
+    assert file.load((3, 3)) is not None
     file.close()
     assert list(path.parent.iterdir()) == []
     assert (away / path.name).exists()
@@ -248,7 +248,7 @@ def test_a_folder_that_is_covered_or_renamed_is_still_the_one(path: Path) -> Non
 def test_a_folder_that_cannot_be_made_is_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_bytes(b"")
     file = SideFile(tmp_path / "file" / "sizes" / "x.sizes", "key", SOURCES)
-    assert file.load(3) is None
+    assert file.load((3, 3)) is None
     assert caplog.text == ""
     for _ in range(3):
         assert file.save(table(3, range(3))) is None
@@ -282,7 +282,7 @@ def test_a_disk_that_is_full_is_one_warning_and_leaves_nothing(
 def test_a_folder_that_was_removed_is_one_warning(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = SideFile(path, "key", SOURCES)
     path.parent.rmdir()
-    assert file.load(3) is None
+    assert file.load((3, 3)) is None
     assert file.save(table(3, range(3))) is None
     file.close()
     assert "(No such file or directory)" in caplog.text

@@ -81,7 +81,7 @@ class Kept:
         self.saves = threading.Semaphore(0)
         self.is_broken = False
 
-    def load(self, frames: int) -> np.ndarray | None:
+    def load(self, shape: tuple[int, int]) -> np.ndarray | None:
         return None if self.rows is None else self.rows.copy()
 
     def save(self, rows: np.ndarray) -> np.ndarray | None:
@@ -223,7 +223,7 @@ def test_no_thread_is_started_for_what_is_known_already() -> None:
 
 
 def test_counts_are_kept_with_the_size() -> None:
-    sizes = Sizes(lambda frame: (512, frame, 0), 10, what=WHAT)
+    sizes = Sizes(lambda frame: (512, frame, 0), 10, what=WHAT, counts=2)
     assert sizes.get(4) == Coded(512, (4, 0)) == sizes.known(4)
     sizes.close()
 
@@ -254,9 +254,9 @@ def test_a_stack_without_frames() -> None:
     sizes.close()
 
 
-@pytest.mark.parametrize("result", [(-1,), (5, 1), (5, 1, 2, 3)])
-def test_a_measure_that_makes_no_sense_is_an_error(result: tuple[int, ...]) -> None:
-    sizes = Sizes(lambda _: result, 10, what=WHAT)
+@pytest.mark.parametrize(("result", "counts"), [((-1,), 0), ((5, 1), 0), ((5,), 2), ((5, 1), 2), ((5, 1, 2, 3), 2)])
+def test_a_measure_that_makes_no_sense_is_an_error(result: tuple[int, ...], counts: int) -> None:
+    sizes = Sizes(lambda _: result, 10, what=WHAT, counts=counts)
     with pytest.raises(ValueError, match="is no size of frame 2"):
         sizes.get(2)
     sizes.close()
@@ -347,7 +347,7 @@ def test_ctrl_c_of_one_is_no_error_of_the_others() -> None:
 
 def test_what_was_learnt_by_encoding_is_not_measured() -> None:
     measure = Measure()
-    sizes = Sizes(measure, 10, what=WHAT)
+    sizes = Sizes(measure, 10, what=WHAT, counts=2)
     sizes.put(4, Coded(77, (1, 2), b"digest of 16 by."))
     assert sizes.get(4) == sizes.known(4) == Coded(77, (1, 2))
     sizes.close()
@@ -396,9 +396,11 @@ def h5(tmp_path: Path) -> Path:
     return path
 
 
-def mounted(measure: Callable[[int], tuple[int, ...]], h5: Path, key: str = "key", frames: int = 300) -> Sizes:
+def mounted(
+    measure: Callable[[int], tuple[int, ...]], h5: Path, key: str = "key", frames: int = 300, counts: int = 0
+) -> Sizes:
     side_file = SideFile(h5.parent / "cache" / "x.sizes", key, sources_of([str(h5)]))
-    return Sizes(measure, frames, what=WHAT, side_file=side_file, threads=2)
+    return Sizes(measure, frames, what=WHAT, counts=counts, side_file=side_file, threads=2)
 
 
 def test_the_second_mount_measures_nothing(h5: Path) -> None:
@@ -423,7 +425,7 @@ def test_the_second_mount_measures_what_is_missing(h5: Path) -> None:
 
 def test_counts_survive_a_remount(h5: Path) -> None:
     for measure in (lambda frame: (0, frame, 3), Measure()):
-        sizes = mounted(measure, h5)
+        sizes = mounted(measure, h5, counts=2)
         assert sizes.get(4) == Coded(0, (4, 3))
         sizes.close()
 

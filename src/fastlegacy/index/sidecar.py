@@ -33,15 +33,14 @@ from fastlegacy.index.store import (
     write,
 )
 
-__all__ = ["COLUMNS", "Rows", "SideFile", "side_file"]
+__all__ = ["Rows", "SideFile", "side_file"]
 
 _log = logging.getLogger("fastlegacy.sizes")
 
-COLUMNS = 3
-"""Numbers kept of a frame: bytes, and two counts; -1 is "not known"."""
-
 Rows = NDArray[np.int64]
-_MAGIC = b"fastlegacy sizes 1\n"
+"""A row for each frame: bytes, and the counts where there are any; -1 is "not known"."""
+
+_MAGIC = b"fastlegacy sizes 2\n"
 _STORED = np.dtype("<i8")
 
 _FILES_MAX = 1000
@@ -101,13 +100,13 @@ class SideFile:
     def __repr__(self) -> str:
         return f"<SideFile {self.path}>"
 
-    def load(self, frames: int) -> Rows | None:
-        """Return the table (frames, 3), or None where there is none that is valid. What is not valid is removed."""
+    def load(self, shape: tuple[int, int]) -> Rows | None:
+        """Return the table of this shape, or None where there is none that is valid. What is not valid is removed."""
         if self._folder < 0:
             return None
         try:
             data = read(self._folder, self._name)
-            rows = _rows(data, self._header(frames), frames)
+            rows = _rows(data, self._header(shape), shape)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -125,7 +124,7 @@ class SideFile:
 
         Returns
         -------
-        ndarray (frames, 3) or None
+        ndarray (frames, numbers of each) or None
             None: it could not be kept, or another process has kept one of newer files.
         """
         try:
@@ -150,18 +149,18 @@ class SideFile:
         self._folder, self._trouble = -1, None
         self._finalizer()
 
-    def _header(self, frames: int) -> bytes:
-        return _MAGIC + json.dumps({"frames": frames, **self._label}, sort_keys=True).encode("ascii") + b"\n"
+    def _header(self, shape: tuple[int, ...]) -> bytes:
+        return _MAGIC + json.dumps({"shape": shape, **self._label}, sort_keys=True).encode("ascii") + b"\n"
 
     def _saved(self, rows: Rows) -> Rows | None:
-        header = self._header(len(rows))
+        header = self._header(rows.shape)
         is_new = False
         try:
             data = read(self._folder, self._name)
         except FileNotFoundError:
             is_new, data = True, bytearray()
         try:
-            kept = _rows(data, header, len(rows))
+            kept = _rows(data, header, rows.shape)
         except ValueError:
             if _newest(data) > _newest_source(self._label["sources"]):
                 return None
@@ -179,12 +178,12 @@ class SideFile:
 # ------------------------------------------------------------------------------------------------------- the content
 
 
-def _rows(data: bytearray, header: bytes, frames: int) -> Rows:
+def _rows(data: bytearray, header: bytes, shape: tuple[int, ...]) -> Rows:
     """Return the table in a file that has this header, in the memory of `data`; ValueError: it cannot be used."""
     body = unseal(data, _MAGIC)
     if body[: len(header)] != header:
         raise ValueError("it is of another stack, another form, or of files that have changed since")
-    return np.frombuffer(body, _STORED, offset=len(header)).astype(np.int64, copy=False).reshape(frames, COLUMNS)
+    return np.frombuffer(body, _STORED, offset=len(header)).astype(np.int64, copy=False).reshape(shape)
 
 
 def _newest(data: bytearray) -> int:

@@ -23,7 +23,7 @@ from fastlegacy.hdf5.threads import cores
 from fastlegacy.index.ahead import Ahead
 from fastlegacy.index.crew import Crew
 from fastlegacy.index.epoch import EPOCH
-from fastlegacy.index.sidecar import COLUMNS, Rows, SideFile
+from fastlegacy.index.sidecar import Rows, SideFile
 from fastlegacy.pixels import Coded
 
 __all__ = ["Sizes"]
@@ -47,15 +47,17 @@ class Sizes:
     Parameters
     ----------
     measure : callable
-        Returns (bytes,) or (bytes, n16, n32) of a frame's encoded body. Called on several threads at once; what it
-        raises is raised by :meth:`get`.
+        Returns the bytes and the counts of a frame's encoded body. Called on several threads at once; what it raises
+        is raised by :meth:`get`.
     frames : int
         How many frames the stack has.
+    counts : int
+        How many counts belong to a size.
     what : str
         What is measured, for the log: ``"the cbf files of scan.h5::/data"``.
     side_file : SideFile, optional
         Where sizes are kept from mount to mount.
-    known : ndarray (frames, 3), optional
+    known : ndarray (frames, 1 + counts), optional
         What is known by now, see :meth:`rows`.
     threads : int, optional
         How many measure ahead; by default as many as this process has cores. 0: nothing is measured ahead.
@@ -69,6 +71,7 @@ class Sizes:
         frames: int,
         *,
         what: str,
+        counts: int = 0,
         side_file: SideFile | None = None,
         known: Rows | None = None,
         threads: int | None = None,
@@ -76,11 +79,12 @@ class Sizes:
     ) -> None:
         self._measure = measure
         self._frames = frames
+        self._columns = 1 + counts
         self._what = what
         self._side_file = side_file
         self._threads = cores() if threads is None else threads
         self._clock = clock
-        self._table: _Table | None = None if known is None else _Table(frames, known)
+        self._table: _Table | None = None if known is None else _Table(known)
         self._save_at: float | None = None
         self._closed = self._contradicted = False
         self._processes: dict[int, _Process] = {}
@@ -152,7 +156,7 @@ class Sizes:
         self._save_sometimes(here)
 
     def rows(self, frames: int, valid: NDArray[np.bool_] | None = None) -> Rows:
-        """Return what is known, for so many frames: bytes and two counts of each, -1 for what is not known.
+        """Return what is known, for so many frames: bytes and counts of each, -1 for what is not known.
 
         Parameters
         ----------
@@ -160,7 +164,7 @@ class Sizes:
         valid : ndarray of bool, optional
             What was measured of the other frames is left out.
         """
-        rows = np.full((frames, COLUMNS), -1, np.int64)
+        rows = self._nothing_known(frames)
         with self._here().lock:
             kept = self._loaded().rows[:frames]
             rows[: len(kept)] = kept if valid is None else np.where(valid[: len(kept), None], kept, -1)
@@ -198,9 +202,12 @@ class Sizes:
 
     def _loaded(self) -> _Table:
         if self._table is None:
-            rows = None if self._side_file is None else self._side_file.load(self._frames)
-            self._table = _Table(self._frames, rows)
+            rows = None if self._side_file is None else self._side_file.load((self._frames, self._columns))
+            self._table = _Table(self._nothing_known(self._frames) if rows is None else rows)
         return self._table
+
+    def _nothing_known(self, frames: int) -> Rows:
+        return np.full((frames, self._columns), -1, np.int64)
 
     def _waited(self, here: _Process, frame: int) -> Coded:
         begin = self._clock()
@@ -317,14 +324,14 @@ class _Process:
 class _Table:
     """One row for each frame: bytes and counts, -1 for what is not known."""
 
-    def __init__(self, frames: int, rows: Rows | None) -> None:
-        self.rows = np.full((frames, COLUMNS), -1, np.int64) if rows is None else rows
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
         self.known = int(np.count_nonzero(self.rows[:, 0] >= 0))
         self.new = 0
 
     def get(self, frame: int) -> Coded | None:
         size, *counts = self.rows[frame].tolist()
-        return None if size < 0 else Coded(size, tuple(counts) if counts[0] >= 0 else ())
+        return None if size < 0 else Coded(size, tuple(counts))
 
     def has(self, frame: int) -> bool:
         """Tell whether a frame is known."""
@@ -332,8 +339,8 @@ class _Table:
 
     def put(self, frame: int, coded: Coded) -> Coded | None:
         """Write a row, and return what was there before."""
-        row = (coded.size, *(coded.counts or (-1, -1)))
-        if coded.size < 0 or len(row) != COLUMNS:
+        row = (coded.size, *coded.counts)
+        if coded.size < 0 or len(row) != self.rows.shape[1]:
             raise ValueError(f"{row} is no size of frame {frame}")
         before = self.get(frame)
         if before != coded:

@@ -145,7 +145,8 @@ class Tree(Mapping[str, "VirtualFile"]):
         # not by a method: a tree in a ring with its sizes would be there, and its pixels, until Python looks for rings
         measure = partial(_measured, self.view, self._code)
         known = None if like is None else like._known_sizes(self.facts.shape[0])
-        self._sizes = Sizes(measure, self.facts.shape[0], what=what, side_file=side_file, known=known)
+        counts = 0 if self._code is None else self._code.counts
+        self._sizes = Sizes(measure, self.facts.shape[0], what=what, counts=counts, side_file=side_file, known=known)
 
     def __repr__(self) -> str:
         return f"<Tree of {len(self.names_by_number)} {self.layout.name} files of {self.facts.url}>"

@@ -190,8 +190,8 @@ class View:
         except ValueError as error:
             raise LayoutError(f"pixels cannot be written so: {error}", file=self.facts.url) from error
 
-    def measure(self, frame: int, code: Code) -> tuple[int, int, int]:
-        """Return how large a frame becomes: bytes, and the entries of Bruker's two tables.
+    def measure(self, frame: int, code: Code) -> tuple[int, ...]:
+        """Return how large a frame becomes: bytes, and the counts that belong to it (the entries of Bruker's tables).
 
         Raises
         ------
@@ -199,7 +199,7 @@ class View:
             If the pixels cannot be read, or are beyond limits that are an error.
         """
         self.stack.prepare(frame, frame)
-        return self.core.measure(frame, self.how(code.form, code))
+        return self.core.measure(frame, self.how(code.form, code))[: 1 + code.counts]
 
     def fingerprint(self) -> str:
         """Return a text that differs where the pixels that are seen differ, for the same HDF5 files."""

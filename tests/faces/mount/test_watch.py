@@ -25,14 +25,17 @@ def handles(messages: list[str]) -> SimpleNamespace:
 def test_errors_are_logged_until_the_end(caplog: pytest.LogCaptureFixture, wait: Callable[..., bool]) -> None:
     messages = ["one % failed"]
     ready, announced = threading.Event(), threading.Event()
+    before = set(threading.enumerate())
     with Watch("/nowhere", handles(messages), ready, announced.set):
+        its_own = set(threading.enumerate()) - before
         assert not announced.is_set()
         ready.set()
         assert announced.wait(5)
         assert wait(lambda: "one % failed" in caplog.text)
         messages.append("the last one")
     assert "the last one" in caplog.text
-    assert threading.active_count() == 1
+    assert its_own
+    assert not any(thread.is_alive() for thread in its_own)
 
 
 def test_a_mount_that_never_came(caplog: pytest.LogCaptureFixture) -> None:
