@@ -341,7 +341,7 @@ cdef extern from "names.h" nogil:
     void fl_listing_enter(fl_names *, fl_listing *)
     void fl_listing_free(fl_listing *)
     void fl_names_free(fl_names *)
-    void fl_names_learn(fl_names *, const char *, int64_t, int64_t)
+    void fl_names_learn(fl_names *, const char *, const int64_t *, int64_t, int64_t)
     int fl_fill_one(fl_filler, void *, const char *, uint32_t, uint64_t, int64_t)
     int fl_fill_series(const fl_listing *, int, int64_t, int64_t, const int64_t *, int64_t, fl_filler, void *)
 

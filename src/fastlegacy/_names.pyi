@@ -2,6 +2,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Self, final
 
+import numpy as np
+from numpy.typing import NDArray
+
 __test__: dict[str, str]
 
 @final
@@ -20,7 +23,7 @@ class Names:
         seed: int,
         series: Sequence[tuple[str, str, bool, int, int, int, bool, int, int]],
     ) -> None: ...
-    def learn(self, path: str, size: int, epoch: int) -> None: ...
+    def learn(self, path: str, sizes: NDArray[np.int64], epoch: int) -> None: ...
     def listing(self, path: str, entries: Iterable[tuple[str, int, int]], taken: Iterable[str]) -> Listing | None: ...
 
 @final

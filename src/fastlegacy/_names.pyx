@@ -107,9 +107,19 @@ cdef class Names:
             raise MemoryError
         return 0
 
-    def learn(self, str path not None, int64_t size, int64_t epoch):
-        """Tell the size of one file, which was looked for when the number was ``epoch``."""
-        fl_names_learn(self.names, raw_name(path), size, epoch)
+    def learn(self, str path not None, const int64_t[::1] sizes, int64_t epoch):
+        """Tell the sizes of some files, which were looked for when the number was ``epoch``.
+
+        Parameters
+        ----------
+        path : str
+            Of the first of them.
+        sizes : ndarray of int64
+            Of this file and of those that follow it; -1 where it is not known.
+        epoch : int
+        """
+        if sizes.shape[0]:
+            fl_names_learn(self.names, raw_name(path), &sizes[0], sizes.shape[0], epoch)
 
     def listing(self, str path not None, entries, taken):
         """Begin to list a folder: first some entries, then the virtual files, all as they are now.

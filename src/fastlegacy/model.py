@@ -349,8 +349,8 @@ class Layout:
     def pieces(self, facts: StackFacts, index: int, coded: Coded | None = None) -> tuple[Piece, ...]:
         """Return what a file is made of, in order (``index`` is 0 for a whole-stack layout).
 
-        The total size is the same for every file of a stack where :meth:`code` is None, and else for equal ``coded``
-        sizes and counts.
+        The total size is the same for every file of a stack where :meth:`code` is None. Else all but the encoded
+        pixels has the same size where the numbers in ``coded`` have as many digits.
 
         Parameters
         ----------

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fastlegacy.errors import LayoutError
 from fastlegacy.hdf5.stack import Stack
+from fastlegacy.index import tree as tree_module
 from fastlegacy.index.tree import Tree
 from fastlegacy.index.view import View
 from fastlegacy.model import CodedPixels, Geometry, Layout, Literal, Pixels, piece_size
@@ -74,6 +75,41 @@ def test_literals_never_change_their_size_from_frame_to_frame(pixel_stack: Calla
         if not any(isinstance(piece, CodedPixels) and len(str(piece.size)) > 1 for piece in file.pieces)
     }
     assert len(literals) <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen"),
+    [(name, {}) for name in LAYOUTS]
+    + [
+        (name, {option: value})
+        for name, layout in LAYOUTS.items()
+        for option, known in layout.options.items()
+        for value in (known.choices or ((True,) if known.default is False else ()))
+        if value != known.default
+    ],
+    ids=str,
+)
+def test_sizes_of_many_files_at_once_are_those_of_each(
+    pixel_stack: Callable[..., Any], name: str, chosen: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree_module, "_BESIDE", 32)
+    stack = pixel_stack(shape=(75, 12, 12), dtype="<i4", geometry=TURNING)
+    # from a byte for each pixel to seven, so that sizes have three digits and four
+    pixels = stack.pixels * np.logspace(-9, 0, 75)[:, None, None]
+    stack = type(stack)(pixels.astype("<i4"), TURNING, stack.facts.mtime_ns)
+    tree = Tree(stack, LAYOUTS[name], options=chosen)
+    if tree.file_size is not None:
+        assert tree.sizes_beside(0) is None
+        return
+    assert tree.sizes_beside(40) is None, "nothing was measured"
+    sizes = [file.size for file in tree.values()]
+    coded = [piece for file in tree.values() for piece in file.pieces if isinstance(piece, CodedPixels)]
+    assert len({piece.size for piece in coded}) > 5
+    assert name != "cbf" or len({len(str(piece.size)) for piece in coded}) > 1
+    for first in (0, 32, 64):
+        for index in {first, first + 10, min(first + 31, 74)}:
+            begin, found = tree.sizes_beside(index) or (-1, np.array([]))
+            assert (begin, found.tolist()) == (first, sizes[first : first + 32])
 
 
 @every_layout

@@ -167,7 +167,8 @@ static void check_stat(fl_names *t, const char *path, int64_t size)
     int before = fl_names_stat(t, path, &out, &version), has = fl_names_has(t, path);
     REQUIRE(before != FL_IS_VIRTUAL || has);
     REQUIRE(before != FL_IS_REAL || !S_ISDIR(out.st_mode));
-    fl_names_learn(t, path, size, fl_epoch(t));
+    int64_t sizes[] = {size, -1, size / 2, 0, INT64_MAX};
+    fl_names_learn(t, path, sizes, 1 + size % 5, fl_epoch(t));
     if (fl_names_stat(t, path, &out, &version) == FL_IS_VIRTUAL) {
         int64_t told = out.st_size;
         REQUIRE(has && version == 7 && told >= 0);

@@ -372,18 +372,20 @@ static int fl_names_has(fl_names *t, const char *path)
     return has;
 }
 
-/* Note the size of a file that was looked for at an epoch. */
-static void fl_names_learn(fl_names *t, const char *path, int64_t size, int64_t epoch)
+/* Note the sizes of N files, of which the first has this path, that were looked for at an epoch; -1: not known. */
+static void fl_names_learn(fl_names *t, const char *path, const int64_t *sizes, int64_t n, int64_t epoch)
 {
     size_t folder;
     int64_t index;
     const char *name = fl_split(path, &folder);
-    fl_listing *l = name && size >= 0 ? fl_listing_take(t, path, folder) : NULL;
+    fl_listing *l = name ? fl_listing_take(t, path, folder) : NULL;
     if (!l)
         return;
     const fl_series *s = fl_listing_find(l, name, strlen(name), &index);
     if (s && s->sizes && l->epoch == epoch)
-        __atomic_store_n(&s->sizes[index], size + 1, __ATOMIC_RELEASE);
+        for (int64_t i = 0; i < n && i < s->count - index; i++)
+            if (sizes[i] >= 0 && sizes[i] < INT64_MAX)
+                __atomic_store_n(&s->sizes[index + i], sizes[i] + 1, __ATOMIC_RELEASE);
     fl_listing_leave(t, l);
 }
 

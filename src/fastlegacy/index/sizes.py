@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -154,6 +154,12 @@ class Sizes:
                 *(frame, self._what),
             )
         self._save_sometimes(here)
+
+    def rows_of(self, frames: Sequence[int]) -> Rows | None:
+        """Return what is known of some frames, or None as long as there is any frame of which nothing is."""
+        with self._here().lock:
+            table = self._loaded()
+            return table.rows[frames] if table.known == self._frames else None
 
     def rows(self, frames: int, valid: NDArray[np.bool_] | None = None) -> Rows:
         """Return what is known, for so many frames: bytes and counts of each, -1 for what is not known.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlegacy._view import PieceFile
-from fastlegacy.errors import LayoutError, UrlError
+from fastlegacy.errors import FastlegacyError, LayoutError, UrlError
 from fastlegacy.index.names import Names, folded, spelled_like
 from fastlegacy.index.sizes import Sizes
 from fastlegacy.index.view import StackLike, View
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from fastlegacy.index.sidecar import Rows, SideFile
 
 __all__ = ["Live", "Tree", "VirtualFile"]
+
+_BESIDE = 1024
+_POWERS_OF_TEN = 10 ** np.arange(1, 19, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -285,6 +288,35 @@ class Tree(Mapping[str, "VirtualFile"]):
         """
         return self._size_at(self.index_of(name))
 
+    def sizes_beside(self, index: int) -> tuple[int, NDArray[np.int64]] | None:
+        """Return the sizes of a file and of some thousand beside it; None as long as one frame was not measured.
+
+        Returns
+        -------
+        first : int
+            Index of the first of them.
+        sizes : ndarray of int64
+            Bytes.
+        """
+        if self._size is not None or not self.is_frame(index):
+            return None
+        first = index - index % _BESIDE
+        frames = [self.frame_of(other) for other in range(first, min(first + _BESIDE, len(self.names_by_number)))]
+        rows = self._sizes.rows_of(frames)
+        if rows is None:
+            return None
+        # what is not encoded has one size where the numbers have as many digits, see Layout.pieces
+        kinds, examples, kind_of = np.unique(_digits(rows), axis=0, return_index=True, return_inverse=True)
+        more = np.empty(len(kinds), np.int64)
+        for kind, example in enumerate(examples.tolist()):
+            size, *counts = rows[example].tolist()
+            try:
+                pieces = self.layout.pieces(self.facts, first + example, Coded(size, tuple(counts)))
+            except FastlegacyError:  # who asks for that file is told
+                return None
+            more[kind] = self._total(pieces) - size
+        return first, rows[:, 0] + more[kind_of.reshape(-1)]
+
     def _size_at(self, index: int) -> int:
         if self._size is not None and index < len(self.names_by_number):
             return self._size
@@ -498,6 +530,11 @@ class VirtualFile:
 def _measured(view: View, code: Code | None, frame: int) -> tuple[int, ...]:
     assert code is not None
     return view.measure(frame, code)
+
+
+def _digits(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many digits numbers have that are not negative."""
+    return np.searchsorted(_POWERS_OF_TEN, numbers, side="right") + 1
 
 
 def _no_file(name: str) -> int:

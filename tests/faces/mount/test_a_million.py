@@ -7,10 +7,12 @@ import ctypes
 import os
 from pathlib import Path
 
+import fabio
 import h5py
 import numpy as np
 import pytest
 
+import fastlegacy
 from fastlegacy.testing.mounts import mount_command, mounted
 
 pytestmark = [pytest.mark.fuse, pytest.mark.usefixtures("fuse")]
@@ -27,7 +29,9 @@ def highest_kb(work: Path) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
-def test_a_million_files_in_less_than_100_mb(tmp_path: Path) -> None:
+@pytest.fixture
+def long_scan(tmp_path: Path) -> str:
+    """Url of a million frames, of which the last one is [[0, 1, 2, 3], [4, 5, 6, 7]] and the others are zeros."""
     plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plist.set_chunk((1, 2, 4))
     plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -35,12 +39,34 @@ def test_a_million_files_in_less_than_100_mb(tmp_path: Path) -> None:
         space = h5py.h5s.create_simple((FRAMES, 2, 4))
         dset = h5py.Dataset(h5py.h5d.create(file.id, b"data", h5py.h5t.NATIVE_UINT8, space, plist))
         dset[-1] = np.arange(8).reshape(2, 4)
+    return f"{tmp_path / 'long.h5'}::/data"
+
+
+def test_a_million_files_in_less_than_100_mb(long_scan: str, tmp_path: Path) -> None:
     work = tmp_path / "work"
-    with mounted(mount_command(f"{tmp_path / 'long.h5'}::/data", work), work):
+    with mounted(mount_command(long_scan, work), work):
         with os.scandir(work) as entries:
             assert sum(entry.name.endswith(".edf") for entry in entries) == FRAMES
         # from here on it is known where all chunks are
         assert (work / f"data{FRAMES}.edf").read_bytes()[-8:] == bytes(range(8))
+        assert highest_kb(work) < MOST_KB
+
+
+def test_a_million_encoded_files_of_known_sizes_in_less_than_100_mb(long_scan: str, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    with fastlegacy.open(long_scan) as stack, fastlegacy.tree(stack, "cbf", companions=()) as tree:
+        sizes = tree._sizes
+        zeros, last = sizes.get(0), sizes.get(FRAMES - 1)
+        assert zeros.size == last.size == 8  # a byte for each difference
+        for frame in range(FRAMES):
+            sizes.put(frame, zeros)
+    with mounted(mount_command(long_scan, work, "--format", "cbf", "--companions", "none"), work):
+        with os.scandir(work) as entries:
+            assert sum(entry.name.endswith(".cbf") for entry in entries) == FRAMES
+        paths = [work / "data0001.cbf", work / f"data{FRAMES}.cbf"]
+        for path in paths:
+            assert path.stat().st_size == len(path.read_bytes())
+        assert fabio.open(str(paths[1])).data.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
         assert highest_kb(work) < MOST_KB
 
 

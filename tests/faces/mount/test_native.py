@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fastlegacy import _serve
@@ -25,9 +26,11 @@ from fastlegacy.faces.mount.operations import Operations
 from fastlegacy.faces.mount.overlay import Overlay
 from fastlegacy.faces.mount.real import RealFolder
 from fastlegacy.faces.mount.virtual import VirtualEntries
+from fastlegacy.index import tree as tree_module
 from fastlegacy.index.epoch import EPOCH
 from fastlegacy.index.folder import Folder, Slot
 from fastlegacy.index.tree import Tree
+from fastlegacy.layouts.cbf import LAYOUT as CBF
 
 FIELDS = ("mode", "ino", "nlink", "uid", "gid", "rdev", "size", "blksize", "blocks")
 TIMES = ("atime", "mtime", "ctime")
@@ -270,12 +273,30 @@ def test_sizes_that_have_to_be_measured_are_asked_for_once(
     # a size that was looked for before a change is not believed after it
     EPOCH.advance()
     here.ask("/data0004.img")
-    here.native.names.learn("/data0005.img", 5, EPOCH.now - 1)
+    here.native.names.learn("/data0005.img", np.array([5]), EPOCH.now - 1)
     here.ask_both("/data0005.img")
-    here.native.names.learn("/data0006.img", 6, EPOCH.now)
+    here.native.names.learn("/data0006.img", np.array([6]), EPOCH.now)
     told = here.ask_c("/data0006.img")
     assert isinstance(told, dict)
     assert told["size"] == 6
+
+
+def test_once_all_sizes_are_known_python_is_asked_for_few(
+    served_here: Callable[..., Served], pixel_stack: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree_module, "_BESIDE", 8)
+    tree = Tree(pixel_stack(shape=(20, 6, 7)), CBF)
+    tree.add({"XDS.INP": b"12345"})
+    paths = [f"/{name}" for name in tree]
+    assert all(file.size for file in tree.values())
+    here = served_here(tree)
+    here.ask_both(paths[3])
+    assert here.ask_both(paths[3]) == here.ask_c(paths[3])
+    told = [here.ask_c(path) for path in paths[:8]]
+    here.ask_both(paths[8])
+    here.ask_both(paths[19])
+    told += [here.ask_c(path) for path in paths[8:]]
+    assert told == [here.by_python(path) for path in paths]
 
 
 def test_a_tree_that_was_made_anew_is_told_anew(served_here: Callable[..., Served], served: ModuleType) -> None:

@@ -11,6 +11,8 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fastlegacy.faces.mount.virtual import VirtualEntries
 from fastlegacy.index.epoch import EPOCH
 from fastlegacy.index.tree import Tree
@@ -49,7 +51,7 @@ class NativeNames:
             keep=EPOCH,
         )
         self._virtual = virtual
-        virtual.on_size = self.names.learn
+        virtual.on_size = self._learn
 
     def tell(self, folder: str, version: Callable[[], int], *, make: bool = False) -> None:
         """Tell C of the files in a folder, unless it knows, or they are not as simple as C needs them.
@@ -80,6 +82,15 @@ class NativeNames:
         texts = [folder, *(text for row in series for text in row[:2])]
         if all(os.fsencode(text) == text.encode("utf-8", "surrogateescape") for text in texts):
             self.names.tell(folder, epoch, now, self._virtual.inode_seed(folder), series)
+
+    def _learn(self, folder: str, tree: Tree, index: int, size: int, epoch: int) -> None:
+        """Tell C a size that Python was asked for; where those of all frames are known, the ones beside it as well."""
+        if not tree.is_frame(index) or not self.names.knows(folder):
+            return
+        beside = tree.sizes_beside(index) if type(tree) is Tree else None
+        first, sizes = beside or (index, np.array([size], np.int64))
+        name = tree.names_by_number.name(first)
+        self.names.learn(f"/{name}" if folder == "/" else f"{folder}/{name}", sizes, epoch)
 
 
 def _series(tree: Tree) -> Iterable[Series]:

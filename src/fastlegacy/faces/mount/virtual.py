@@ -46,7 +46,8 @@ class VirtualEntries:
     common : dict
         What the attributes of all files have in common.
     on_size : callable, optional
-        Is told (path, size, epoch before it was looked for) of each file whose size was asked for.
+        Is told (path of its folder, tree, index, size, epoch before it was looked for) of each file whose size was
+        asked for.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class VirtualEntries:
         else:
             self._shown = root
         self._seed = zlib.crc32(_bytes(label))
-        self.on_size: Callable[[str, int, int], None] | None = None
+        self.on_size: Callable[[str, Tree, int, int, int], None] | None = None
         self.common: Attributes = {
             "st_mode": stat.S_IFREG | mode,
             "st_nlink": 1,
@@ -93,12 +94,13 @@ class VirtualEntries:
         if found is None:
             return None
         tree, name = found
+        index = tree.index_of(name)
         if size is None:
             size = tree.size_of(name)
             if self.on_size is not None:
-                self.on_size(path, size, epoch)
+                self.on_size(path.rpartition("/")[0] or "/", tree, index, size, epoch)
         sizes: Attributes = {"st_ino": self.inode(path), "st_size": size, "st_blocks": -(-size // 512)}
-        return self.common | sizes | _times(tree.mtime_ns_of(tree.index_of(name)))
+        return self.common | sizes | _times(tree.mtime_ns_of(index))
 
     def source(self, path: str) -> str | None:
         """Tell where the pixels of a virtual file are from: url of the dataset, and the frame's number from 0.
