@@ -8,6 +8,7 @@ MB/s are those of the decoded pixels, whatever the files hold, so that all of a 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -69,9 +70,8 @@ def dataset(url: str) -> Iterator[Any]:
 def in_memory(tmp_path: Path) -> Iterator[Path]:
     """Path of a file whose disk is memory, where there is such a disk."""
     shared = Path("/dev/shm")
-    path = (shared if shared.is_dir() else tmp_path) / f"fastlegacy-{tmp_path.parent.name}-{tmp_path.name}"
-    yield path
-    path.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="fastlegacy-", dir=shared if shared.is_dir() else tmp_path) as folder:
+        yield Path(folder, "file")
 
 
 def new_files(stack: fastlegacy.Stack, format: str, known: bool, **choices: Any) -> list[fastlegacy.VirtualFile]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from fastlegacy import _core
 from fastlegacy.model import Geometry, StackFacts
@@ -44,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the tests that take an hour each, and only these")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the long tests, or all others."""
     wanted = config.getoption("--long")
@@ -51,7 +53,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=[item for item in items if item not in left])
     items[:] = left
     for item in items:
-        if any(item.get_closest_marker(name) for name in ("fuse", "programs")):
+        mounts = {"fuse", "needs_fuse"} & set(getattr(item, "fixturenames", ()))
+        if mounts or any(item.get_closest_marker(name) for name in ("fuse", "programs")):
             item.add_marker(pytest.mark.xdist_group("mounts"))  # one after the other, beside what needs none
 
 
@@ -70,8 +73,10 @@ def _utf8(said: Any) -> Any:
 
 
 def pytest_configure() -> None:
-    """Let mounts that tests start end by SIGHUP, though the tests themselves may run under ``nohup``."""
+    """Let mounts that tests start end by SIGHUP, though the tests may run under ``nohup``; let no example be timed."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    settings.register_profile("untimed", settings.get_profile(settings.get_current_profile_name()), deadline=None)
+    settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

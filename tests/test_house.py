@@ -62,6 +62,14 @@ assert not {"refuse", "refuse.high", "fabio"} & set(sys.modules)
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.programs
+def test_what_mounts_runs_one_after_the_other(request):
+    if not getattr(request.config.option, "loadgroup", False):
+        pytest.skip("pytest-xdist is not asked for groups")
+    # of versions that do not understand each other nothing else would tell
+    assert request.node.nodeid.endswith("@mounts")
+
+
 def test_every_error_is_in_the_documentation():
     from fastlegacy import errors
 

@@ -15,6 +15,7 @@ from fastlegacy import _core, _serve, _view
 IN, READ, OUT = struct.Struct("=IIQQIIII"), struct.Struct("=QQIIQII"), struct.Struct("=IiQ")
 READ_CODE, INTERRUPT, OTHER, FORGET = 15, 36, 3, 2
 CONTENT = bytes(range(256)) * 40
+LONG_S = 60
 
 
 class Kernel:
@@ -22,7 +23,7 @@ class Kernel:
 
     def __init__(self, workers=2):
         self.near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.near.settimeout(10)
+        self.near.settimeout(LONG_S)
         self.given, self.failed = [], []
         self.given_one = threading.Condition()
         self.hold = threading.Event()
@@ -41,7 +42,7 @@ class Kernel:
         with self.given_one:
             self.given.append((threading.get_ident(), ctypes.string_at(request, size)))
             self.given_one.notify_all()
-        self.hold.wait(10)
+        self.hold.wait(LONG_S)
 
     def _exit(self, _session):
         self.has_exited = True
@@ -67,12 +68,12 @@ class Kernel:
 
     def wait_for_given(self, number):
         with self.given_one:
-            assert self.given_one.wait_for(lambda: len(self.given) >= number, 10)
+            assert self.given_one.wait_for(lambda: len(self.given) >= number, LONG_S)
 
     def end(self):
         self.has_exited = True
         self.hold.set()
-        self._thread.join(10)
+        self._thread.join(LONG_S)
         assert not self._thread.is_alive()
         self.near.close()
         self.far.close()
@@ -168,14 +169,14 @@ def test_reads_that_wait_hold_up_nobody_else(handle, handles):
 
     def chunk(_number):
         blocked.set()
-        go_on.wait(10)
+        go_on.wait(LONG_S)
         return bytes(64)
 
     file = slow_file(chunk)
     slow = handles.open_virtual(file, "slow")
     try:
         kernel.read(slow, 4, 0, unique=1)
-        assert blocked.wait(10)
+        assert blocked.wait(LONG_S)
         kernel.read(handle, 4, 0, unique=2)
         assert kernel.answer() == (0, 2, CONTENT[:4])
         go_on.set()
@@ -188,14 +189,14 @@ def test_reads_that_wait_hold_up_nobody_else(handle, handles):
 
 def test_what_is_no_request_ends_the_loop(kernel):
     kernel.near.send(b"no header")
-    kernel._thread.join(10)
+    kernel._thread.join(LONG_S)
     assert kernel.failed == [errno.EIO]
 
 
 def test_a_device_that_is_gone_ends_the_loop():
     kernel = Kernel()
     kernel.near.shutdown(socket.SHUT_RDWR)
-    kernel._thread.join(10)
+    kernel._thread.join(LONG_S)
     assert kernel.failed == [errno.EIO]
     kernel.end()
 
@@ -208,19 +209,20 @@ def test_who_asks_the_mount_while_it_ends_does_not_keep_it(kernel, handle):
     kernel.send(OTHER, unique=8)  # the one that is held may be who waits for this
     kernel.send(FORGET, unique=9)
     kernel.read(handle, 100, 0, unique=10)
-    assert kernel.answer() == (-errno.ENOTCONN, 8, b"")
-    assert kernel.answer() == (-errno.ENOTCONN, 10, b"")
+    # by two threads, of which either may be the first
+    assert {kernel.answer(), kernel.answer()} == {(-errno.ENOTCONN, 8, b""), (-errno.ENOTCONN, 10, b"")}
     kernel.hold.set()
-    kernel._thread.join(10)
+    kernel._thread.join(LONG_S)
     assert not kernel._thread.is_alive()
     assert kernel.failed == []
 
 
 def test_threads_that_python_knows_are_used_again(kernel):
+    before = set(threading.enumerate())  # other tests may have left some
     seen = []
     for number in range(1, 50):
         kernel.send(OTHER)
         kernel.wait_for_given(number)
         seen.append(kernel.given[-1][0])
-    assert len(set(seen)) < 10
-    assert threading.active_count() < 20
+    assert len(set(seen)) < 30
+    assert len(set(threading.enumerate()) - before) < 30

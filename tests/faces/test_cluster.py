@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -114,3 +115,4 @@ def test_no_scheduler_there(data: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "dask scheduler" in capsys.readouterr().err
     with pytest.raises(UrlError):
         export_by_dask("nonsense://here", fail_once)
+    gc.collect()  # Dask ends the threads of clients that never came up when they are collected

@@ -274,7 +274,7 @@ from fastlegacy.faces.cli.main import main
 place, placed = export_writer.place, []
 
 def place_or_die(part, final, **options):
-    if len(placed) == 250:
+    if len(placed) >= 250:
         os.kill(os.getpid(), 9)
     place(part, final, **options)
     placed.append(final)

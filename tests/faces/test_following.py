@@ -90,7 +90,7 @@ def test_a_pause_is_no_end_and_ten_quiet_minutes_are(
     with LiveScan(tmp_path / "raw", FRAMES, convention, chunk=4) as scan:
         scan.write(6)
         found = collect(tmp_path / "raw", follow=True, companions=())
-        for ahead_s in (0, 35, 9.5 * MINUTE_S):
+        for ahead_s in (0, 35, 5 * MINUTE_S):  # the clock goes on, and the machine may be busy
             clock.ahead_s = ahead_s
             found.poll()
             assert len(found.root) == at_once, ahead_s

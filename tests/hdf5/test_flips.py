@@ -56,7 +56,9 @@ def test_hdf5_itself_fails_in_its_heaps_only(tmp_path: Path, flips: ModuleType, 
     assert heaps
     outcome = flips.campaign(sample, some(flips, sample, 3), limit_s=2.0)
     deadly = [flip for what in outcome.flips if what.split()[0] in ("hang", "crash") for flip in outcome.flips[what]]
-    assert [at for at, _ in deadly if not any(start <= at < stop for start, stop in heaps)] == []
+    outside = [(at, bits) for at, bits in deadly if not any(start <= at < stop for start, stop in heaps)]
+    again = flips.campaign(sample, outside)  # with patience: a busy machine is no hang
+    assert {what.split()[0] for what in again.counts} <= {"true", "error", "wrong", "other"}
     assert {what.split()[0] for what in outcome.counts} <= {"true", "error", "wrong", "other", "hang", "crash"}
 
 
@@ -96,7 +98,7 @@ def test_a_hang_and_a_crash_are_outcomes(tmp_path: Path, flips: ModuleType, monk
 
     monkeypatch.setattr(flips, "by_fastlegacy", odd)
     sample = flips.make(tmp_path, "none")
-    outcome = flips.campaign(sample, [(place, 1) for place in range(6)], limit_s=1.0)
+    outcome = flips.campaign(sample, [(place, 1) for place in range(6)], limit_s=10.0)
     assert outcome.flips == {
         "hang in structure": [(1, 1)],
         "crash in structure": [(3, 1)],

@@ -20,7 +20,11 @@ def no_thread_is_left() -> Iterator[None]:
     # those of tests before end by themselves, soon
     for thread in alive():
         thread.join(LONG_S)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_IDLE_S", 3600.0)  # who is not stopped never ends
+        yield
+    for thread in alive():
+        thread.join(LONG_S)
     assert alive() == []
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -217,7 +218,7 @@ class Maker:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A list with the time."""
     now = [100.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 
@@ -243,7 +244,7 @@ def test_eight_threads_make_one_tree(stack: Any) -> None:
     slot = Slot(slow, Shelf(1))
 
     def ask(_: int) -> Tree:
-        barrier.wait(10)
+        barrier.wait(60)
         return slot.tree()
 
     with ThreadPoolExecutor(8) as pool:

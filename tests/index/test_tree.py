@@ -345,7 +345,7 @@ def test_what_was_measured_of_a_growing_scan_is_kept(pixel_stack: Callable[..., 
     longer = pixel_stack(shape=(5, 9, 11))
     after = Tree(longer, LAYOUT, live=live([True] * 5), like=before)
     assert [after.size_of(name) for name in list(after)[:2]] == sizes
-    assert measured == []
+    assert not {0, 1} & set(measured)  # the third may be measured ahead by now
     assert after.size_of("data0003.cbf") == len(after["data0003.cbf"].read())
     assert 2 in measured
     after.close()

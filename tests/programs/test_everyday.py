@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.programs, pytest.mark.fuse]
 WRITERS, ROWS = 4, 60
 ADD_ROWS = f"""
 import sqlite3, sys
-with sqlite3.connect(sys.argv[1], timeout=60) as base:
+with sqlite3.connect(sys.argv[1], timeout=200) as base:
     for number in range({ROWS}):
         base.execute("insert into peaks(writer, number) values (?, ?)", (sys.argv[2], number))
         base.commit()
@@ -104,7 +104,11 @@ def test_a_database_with_several_writers(mount: Mount, url: str, journal: str) -
         base.commit()
         words = [sys.executable, "-c", ADD_ROWS, str(path)]
         writers = [subprocess.Popen([*words, f"{number}"]) for number in range(WRITERS)]
-        assert [writer.wait(60) for writer in writers] == [0] * WRITERS
+        try:
+            assert [writer.wait(200) for writer in writers] == [0] * WRITERS
+        finally:
+            for writer in writers:
+                writer.kill()
         assert base.execute("select count(distinct writer || ',' || number) from peaks").fetchone() == (WRITERS * ROWS,)
         assert base.execute("pragma integrity_check").fetchone() == ("ok",)
         base.close()

@@ -101,7 +101,7 @@ def shared(folder: Path, state: Path, *, case_sensitive: str = "yes") -> Iterato
     # it makes a process group of its own, and ends that when it ends
     server = subprocess.Popen(command, stdin=null, stdout=null, stderr=null)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not _listens(number):
             assert server.poll() is None, "smbd has ended"
             assert time.monotonic() < deadline
@@ -109,7 +109,7 @@ def shared(folder: Path, state: Path, *, case_sensitive: str = "yes") -> Iterato
         yield number
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(100)
 
 
 @pytest.fixture(scope="module")

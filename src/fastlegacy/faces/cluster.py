@@ -80,12 +80,13 @@ def export_by_dask(address: str, job: Job, *, shards: int | None = None, told: T
 def _gathered(tasks: Sequence[Any], told: Told | None) -> tuple[list[ExportReport], list[BaseException]]:
     from distributed import as_completed
 
-    reports, failures = [], []
+    reports: list[ExportReport] = []
+    failures: list[BaseException] = []
     for done, task in enumerate(as_completed(tasks), 1):
-        if task.status == "finished":
+        try:
             reports.append(task.result())
-        else:
-            failures.append(task.exception() or RuntimeError(task.status))
+        except Exception as error:  # whatever it was there, or what became of the worker
+            failures.append(error)
         if told is not None:
             told(done, len(tasks))
     return reports, failures

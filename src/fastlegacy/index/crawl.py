@@ -345,7 +345,8 @@ def helper(
             return Record.from_json(json.loads(stdout.readline()))
         except (OSError, ValueError, KeyError, TypeError) as exc:
             _log.debug("the process that looks into files has ended at %s: %s", file, exc)
-        stdin.close()
+        with suppress(OSError):  # what it did not take is tried once more, and it may be dead
+            stdin.close()
         with suppress(subprocess.TimeoutExpired):
             process.wait(_END_S)
         process.kill()

@@ -17,8 +17,8 @@ from pathlib import Path
 
 __all__ = ["is_mount_point", "mount_command", "mounted", "reason_for_no_mount"]
 
-_START_SECONDS = 30.0
-_END_SECONDS = 30.0
+_START_SECONDS = 100.0
+_END_SECONDS = 100.0
 
 
 def reason_for_no_mount() -> str | None:
@@ -47,7 +47,7 @@ def mounted(command: Sequence[str], folder: Path) -> Iterator[Path]:
     Raises
     ------
     RuntimeError
-        If nothing is mounted within 30 s, or the program does not end well; with what it has printed.
+        If nothing is mounted within 100 s, or the program does not end well; with what it has printed.
     """
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
