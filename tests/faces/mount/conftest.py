@@ -94,7 +94,7 @@ class Served:
 
     def end(self) -> tuple[dict[str, Any], str]:
         """Wait for the end; return the statistics and what was written to standard error."""
-        out, err = self.process.communicate(timeout=20)
+        out, err = self.process.communicate(timeout=100)
         assert self.process.returncode == 0, err
         return json.loads(out), err
 
@@ -105,7 +105,7 @@ class Served:
 
     def fails(self) -> str:
         """Wait for the end of a mount that was not possible; return the message."""
-        _, err = self.process.communicate(timeout=20)
+        _, err = self.process.communicate(timeout=100)
         assert self.process.returncode == 1, err
         return err
 
@@ -117,7 +117,7 @@ class Served:
             if mountinfo.find(folder) and os.geteuid() == 0:
                 subprocess.run(["umount", "-f", folder], check=False, capture_output=True)
             self.process.kill()
-            self.process.wait(20)
+            self.process.wait(100)
         for stream in (self.process.stdout, self.process.stderr):
             assert stream
             stream.close()
@@ -178,14 +178,16 @@ def wait() -> Callable[[Callable[[], bool]], bool]:
     return wait_for
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 20) -> bool:
+def wait_for(condition: Callable[[], bool], timeout_s: float = 100) -> bool:
     """Wait until a condition holds; tell whether it does."""
     end = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > end:
+    while True:
+        is_late = time.monotonic() > end  # before the last look: this process may have slept
+        if condition():
+            return True
+        if is_late:
             return False
         time.sleep(0.01)
-    return True
 
 
 @pytest.fixture(scope="session")

@@ -102,7 +102,7 @@ def as_nobody(work: Callable[[], Any], user: int = NOBODY) -> Any:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 100
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

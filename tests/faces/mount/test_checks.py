@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from fastlegacy.errors import MountError
-from fastlegacy.faces.mount import checks
+from fastlegacy.faces.mount import checks, mountinfo
 from fastlegacy.faces.mount.checks import make_ready, remove_made
+from fastlegacy.faces.mount.mountinfo import Mount
 from fastlegacy.faces.mount.places import Places
 
 
@@ -66,6 +67,14 @@ def test_missing_permissions(
     monkeypatch.setattr(checks.os, "access", lambda path, _mode: path == allowed)
     with pytest.raises(MountError, match=message):
         make_ready(Places.of(tmp_path / folder), rename=rename)
+
+
+def test_a_dead_mount_that_is_taken_away_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By fusermount, which watches over a server that was killed: between two looks."""
+    mounts = [Mount(1, "0:1", str(tmp_path), mountinfo.TYPE, "scan.h5")]
+    monkeypatch.setattr(checks.mountinfo, "find", lambda _: mounts[0] if mounts else None)
+    monkeypatch.setattr(checks, "is_dead_mount", lambda _: bool(mounts.clear()))
+    assert make_ready(Places.of(tmp_path), rename=False) == []
 
 
 def test_rename_removes_a_stale_link(tmp_path: Path) -> None:

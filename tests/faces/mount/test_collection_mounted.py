@@ -24,7 +24,7 @@ from fastlegacy.testing.mounts import mounted
 pytestmark = [pytest.mark.fuse, pytest.mark.usefixtures("fuse")]
 
 FRAMES = np.random.default_rng(5).poisson(3, (5, 12, 16)).astype("<u2")
-LONG_S = 30
+LONG_S = 200
 UNMOUNT = ["umount", "-f"] if os.geteuid() == 0 else ["fusermount", "-uz"]
 FILES = ("a_0001", "b_0001", "c_0001")
 SCANS = ("1.1", "2.1")
@@ -151,7 +151,7 @@ def test_a_scan_that_comes_is_shown_over_the_data(data: Path, wait: Callable[...
         assert not (folder / "new").exists()
         shutil.copytree(data.parent / "new", folder / "new")
         path = folder / "new/d_0001/1.1/eiger/edf/d_0001_0003.edf"
-        assert wait(path.exists, 20)
+        assert wait(path.exists, 100)
         with fabio.open(str(path)) as image:
             np.testing.assert_array_equal(image.data, FRAMES[2] * 9)
         assert sorted(os.listdir(folder / "new")) == ["d_0001", "d_0001.h5", "scan0001"]

@@ -29,7 +29,7 @@ def test_what_is_there_is_ended(number: int) -> None:
         signals.end_by(ended.set)
         assert not signals.wanted
         os.kill(os.getpid(), number)
-        assert ended.wait(5)
+        assert ended.wait(100)
         assert signals.wanted
 
 

@@ -188,7 +188,13 @@ def test_whatever_is_sent_the_next_one_is_answered(listening: Control, data: byt
 def test_who_says_nothing_keeps_others_waiting_for_a_limited_time(
     monkeypatch: pytest.MonkeyPatch, place: Path, handler: Handler
 ) -> None:
-    monkeypatch.setattr(control, "_CLIENT_S", 0.05)
+    whole, limits_s = control.read_line, iter([0.05])
+
+    def read_line(peer: socket.socket, longest: int, seconds: float) -> bytes | None:
+        """Give the first one a short time only."""
+        return whole(peer, longest, next(limits_s, 100) if seconds == control._CLIENT_S else seconds)
+
+    monkeypatch.setattr(control, "read_line", read_line)
     with Control(FOLDER, handler, dict), connect() as slow:
         slow.sendall(b"{")
         assert result(PING)

@@ -26,7 +26,7 @@ import sys
 from fastlegacy.faces.cli.main import main
 from fastlegacy.faces.guard import Guard
 from fastlegacy.index import crawl
-crawl.helper.__defaults__ = (5.0,)
+crawl.helper.__defaults__ = (60.0,)
 Guard.__init__.__defaults__ = (3,)
 sys.exit(main(sys.argv[1:]))
 """

@@ -16,7 +16,7 @@ from fastlegacy.testing.mounts import mount_command, mounted
 from tests.faces.mount.conftest import wait_for
 
 FRAMES = np.random.default_rng(8).poisson(2, (12, 30, 40)).astype("u2")
-PATIENCE_S = 20
+PATIENCE_S = 100
 
 
 @contextmanager

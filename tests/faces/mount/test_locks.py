@@ -118,7 +118,7 @@ def test_a_lock_ends_with_the_process_that_holds_it(path: Path, wait: Callable[.
             with held(path, kind) as holder:
                 assert refused(fd, kind)
                 holder.process.kill()
-                holder.process.wait(20)
+                holder.process.wait(100)
             assert wait(lambda fd=fd, kind=kind: not refused(fd, kind))
 
 
@@ -190,7 +190,7 @@ def test_who_waits_for_a_lock_gets_it_when_it_is_free(path: Path, wait: Callable
         thread.start()
         assert wait(somebody_waits)
         order.append("let go")
-    thread.join(20)
+    thread.join(100)
     assert order == ["let go", "taken"]
 
 

@@ -157,7 +157,7 @@ def test_removed_and_killed_nothing_stays_behind(serve: Serve, tmp_path: Path) -
     fd = os.open(folder / "sub" / "f", os.O_CREAT | os.O_RDWR)
     os.unlink(folder / "sub" / "f")
     mount.process.send_signal(signal.SIGKILL)
-    mount.process.wait(20)
+    mount.process.wait(100)
     for late in (lambda: os.write(fd, b"late"), lambda: os.close(fd)):
         with pytest.raises(OSError, match=r".") as caught:
             late()

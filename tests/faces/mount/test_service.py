@@ -37,7 +37,7 @@ def test_a_mount_in_the_foreground_says_when_it_answers(fuse: None, tmp_path: Pa
     url = bliss_scan(tmp_path, detector_frames(3, (20, 30), "u2"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(30)
+        manager.settimeout(100)
         environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
         command = [*mount_command(url, tmp_path / "work", "--format", "flat"), "-q"]
         server = subprocess.Popen(command, env=environment)
@@ -46,4 +46,4 @@ def test_a_mount_in_the_foreground_says_when_it_answers(fuse: None, tmp_path: Pa
             assert (tmp_path / "work" / "data0001.raw").exists()
         finally:
             server.terminate()
-            assert server.wait(20) == 0
+            assert server.wait(100) == 0

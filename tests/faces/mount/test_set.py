@@ -124,7 +124,9 @@ def test_pages_are_read_again_once_after_a_change(mount: Any, demo: Path, changi
     for _ in range(4):
         path.read_bytes()
     statistics, _ = mount.interrupt()
-    assert statistics["operations"]["read"]["bytes"] == 2 * len(changing.content("fixed", OLD))
+    size = len(changing.content("fixed", OLD))
+    # twice; of eight reads the kernel may have forgotten a page where memory is short
+    assert 2 * size <= statistics["operations"]["read"]["bytes"] < 4 * size
 
 
 def test_stat_is_new_within_the_second_that_the_kernel_remembers_attributes(
@@ -237,11 +239,13 @@ def test_a_map_of_a_file_of_another_size_ends_as_that_of_a_file_that_was_cut(
         assert child.stdout.readline() == f"{ord('d')}\n"
         set_to(demo, NEW)
         assert path.read_bytes() == changing.content("varying", NEW)
-        out, _ = child.communicate("go\n", timeout=20)
+        out, _ = child.communicate("go\n", timeout=100)
     assert (child.returncode, out) == (-signal.SIGBUS, "")
 
 
-def test_readers_beside_changes_see_whole_files_and_never_older_ones(demo: Path, changing: ModuleType) -> None:
+def test_readers_beside_changes_see_whole_files_and_never_older_ones(
+    demo: Path, changing: ModuleType, wait: Wait
+) -> None:
     texts = [f"{i:04d}" for i in range(60)]
     contents = {changing.content("fixed", text): i for i, text in enumerate(texts)}
     path = demo / name("fixed")
@@ -262,17 +266,23 @@ def test_readers_beside_changes_see_whole_files_and_never_older_ones(demo: Path,
     threads = [threading.Thread(target=read) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for i, text in enumerate(texts):
-        set_to(demo, text)
-        last[0] = i
-    done.set()
+    try:
+        assert wait(lambda: 0 in seen)
+        for i, text in enumerate(texts):
+            set_to(demo, text)
+            last[0] = i
+        assert wait(lambda: len(texts) - 1 in seen)
+    finally:
+        done.set()
     for thread in threads:
         thread.join()
     assert wrong == []
     assert len(seen) > 1
 
 
-def test_opens_beside_changes_of_size_see_whole_files_and_never_older_ones(demo: Path, changing: ModuleType) -> None:
+def test_opens_beside_changes_of_size_see_whole_files_and_never_older_ones(
+    demo: Path, changing: ModuleType, wait: Wait
+) -> None:
     texts = ["1" * (1 + i % 7) + f"{i:02d}" for i in range(60)]
     contents = {changing.content("varying", text): i for i, text in enumerate(texts)}
     path = demo / name("varying")
@@ -298,10 +308,14 @@ def test_opens_beside_changes_of_size_see_whole_files_and_never_older_ones(demo:
 
     thread = threading.Thread(target=read)
     thread.start()
-    for i, text in enumerate(texts):
-        set_to(demo, text)
-        last[0] = i
-    done.set()
+    try:
+        assert wait(lambda: 0 in seen)
+        for i, text in enumerate(texts):
+            set_to(demo, text)
+            last[0] = i
+        assert wait(lambda: len(texts) - 1 in seen)
+    finally:
+        done.set()
     thread.join()
     assert wrong == []
     assert len(seen) > 1

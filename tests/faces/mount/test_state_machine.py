@@ -26,7 +26,7 @@ SOME = settings(
 )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_mount_is_as_a_plain_folder(machine: type[Any]) -> None:
     run_state_machine_as_test(machine, settings=SOME)
 

@@ -50,7 +50,7 @@ def run_with(fault: str, machine: type[Any], serve: Callable[..., Any], how: set
         run_state_machine_as_test(machine, settings=how)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", QUICKLY_FOUND)
 def test_a_fault_is_found(fault: str, machine: type[Any], serve: Callable[..., Any]) -> None:
     with pytest.raises((AssertionError, Flaky)):

@@ -30,7 +30,7 @@ def test_errors_are_logged_until_the_end(caplog: pytest.LogCaptureFixture, wait:
         its_own = set(threading.enumerate()) - before
         assert not announced.is_set()
         ready.set()
-        assert announced.wait(5)
+        assert announced.wait(100)
         assert wait(lambda: "one % failed" in caplog.text)
         messages.append("the last one")
     assert "the last one" in caplog.text

@@ -217,7 +217,7 @@ class WinFsp:
         os.mkdir(folder)
         try:
             getattr(self, f"serve_{self.scenario}")(folder)
-            assert self.exited.wait(20), "nobody has ended it"
+            assert self.exited.wait(100), "nobody has ended it"
         finally:
             os.rmdir(folder)
         self.ops.destroy(None)
@@ -286,7 +286,7 @@ class WinFsp:
     def serve_all(self, folder: str) -> None:
         """Do what programs do, and end by Ctrl-C."""
         served = sys.modules["served"]
-        self.seen["ready"] = self.ready.wait(10)
+        self.seen["ready"] = self.ready.wait(100)
         code, found = self.getattr("/DATA0001.IMG")
         self.seen["stat"] = [code, found.st_mode, found.st_size, found.st_mtimespec.tv_sec]
         self.seen["read"] = [self.read(name) == served.content(0) for name in ("/data0001.img", "/DATA0001.IMG")]

@@ -73,6 +73,9 @@ def _check_mounts(folder: str) -> None:
     if mount is None:
         return
     dead = is_dead_mount(folder)
+    if mountinfo.find(folder) != mount:
+        _check_mounts(folder)  # it was taken away meanwhile, by whoever watches over it
+        return
     command = " ".join(mountinfo.unmount_command(folder, lazy=dead))
     if mount.is_ours and dead:
         _log.warning("the server of the mount on %s is gone: the dead mount is removed (%s)", folder, command)

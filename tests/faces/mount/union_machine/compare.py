@@ -43,14 +43,16 @@ def outcome(work: Callable[[], Any]) -> Result:
         return "error", errno.errorcode.get(exc.errno or 0, str(exc))
 
 
-def eventually(holds: Callable[[], bool], timeout_s: float = 4) -> bool:
+def eventually(holds: Callable[[], bool], timeout_s: float = 15) -> bool:
     """Tell whether something holds now, or a little later: the kernel remembers attributes for a second."""
     end = time.monotonic() + timeout_s
-    while not holds():
-        if time.monotonic() > end:
+    while True:
+        is_late = time.monotonic() > end  # before the last look: this process may have slept
+        if holds():
+            return True
+        if is_late:
             return False
         time.sleep(0.05)
-    return True
 
 
 def is_folder(path: bytes) -> bool:
