@@ -8,7 +8,7 @@
  * split; the codec in the upper three bits. Behind the head there is for each block where it begins, counted from the
  * beginning of the chunk. A block is one stream, or one for each byte of an element: where elements have 16 bytes at
  * most, the block 128 elements at least, and it is not a last, shorter one. Before each stream is its size (i32);
- * one that is stored in its own size is stored as it is.
+ * one that is stored in its own size is stored as it is. Only snappy's may be larger than what they become.
  *
  * What the description leaves open, as c-blosc does it: bits are shuffled only in blocks whose number of elements is a
  * multiple of 8; a rest that is no whole element is at the end of its block as it was; with both flags, bytes are
@@ -107,12 +107,20 @@ static inline size_t fl_blosc_streams(const fl_blosc *b, size_t block)
     return fl_blosc_bytes(b, block) == b->block_bytes ? b->elem : 1;
 }
 
+/* Stored bytes that a stream of `room` bytes has at most: c-blosc gives snappy the room that it asks for at worst, and
+ * stores what it made of it. */
+static inline size_t fl_blosc_most(const fl_blosc *b, size_t room)
+{
+    return b->codec == FL_BLOSC_SNAPPY ? 32 + room + room / 6 : room;
+}
+
 /* Where a block is stored; of the chunk's `lead` only what is before the first block is looked at. */
 static int fl_blosc_find(const fl_blosc *b, const uint8_t *lead, size_t block, fl_extent *where, fl_error *e)
 {
     const uint8_t *start = lead + FL_BLOSC_HEAD + 4 * block;
     size_t at = fl_le32(start), end = block + 1 < b->blocks ? fl_le32(start + 4) : b->size;
-    size_t most = fl_blosc_bytes(b, block) + 4 * fl_blosc_streams(b, block);
+    size_t streams = fl_blosc_streams(b, block);
+    size_t most = streams * (4 + fl_blosc_most(b, fl_blosc_bytes(b, block) / streams + 1));
     if (at < fl_blosc_lead(b) || at > b->size || end > b->size)
         return fl_fail(e, FL_CORRUPT, "blosc: a block outside of the chunk");
     if (end <= at)
@@ -171,7 +179,7 @@ static int fl_blosc_block(fl_blosc *b, size_t block, const uint8_t *in, size_t s
         return fl_fail(e, FL_CORRUPT, "blosc: a block that cannot be split");
     for (size_t i = 0; i < streams; i++) {
         size_t size = stored < 4 ? SIZE_MAX : fl_le32(in), behind = bytes - (i + 1) * each + slack;
-        if (stored < 4 || size > stored - 4 || size > each)
+        if (stored < 4 || size > stored - 4 || size > fl_blosc_most(b, each))
             return fl_fail(e, FL_CORRUPT, "blosc: a block reaches beyond its end");
         if (!fl_blosc_stream(b, in + 4, size, to + i * each, each, behind))
             return fl_fail(e, FL_CORRUPT, "blosc: a block cannot be decoded");
