@@ -7,7 +7,8 @@
  * `fastlegacy/pixels.py`; `tests/core/reference_pixels.py` is the same in NumPy.
  *
  * Pixels that stay in their rows are converted as they are decoded, a few rows at a time, which stay in the L2 cache.
- * A transposition needs the whole frame: it is made once, and kept in the cache until all of it was asked for.
+ * A transposition needs the whole frame. Who asks for all of it gets it at once, some rows at a time; else it is made once,
+ * and kept in the cache until all of it was asked for.
  */
 #ifndef FL_PIXELS_H
 #define FL_PIXELS_H
@@ -17,6 +18,7 @@
 
 #define FL_ROWS_BYTES 131072 /* stored pixels that are decoded at a time, and converted while they are in the L2 cache */
 #define FL_LINE 64           /* bytes of a line of the processor's cache */
+#define FL_BAND_BYTES 256    /* of each row of a turned image are written at a time */
 
 typedef struct {
     const fl_stack *stack;
@@ -152,50 +154,78 @@ static int fl_convert_rows(const fl_form *f, int64_t frame, int64_t r0, int64_t 
     return rc;
 }
 
-FL_BODY void fl_turn_body(const fl_view *v, const uint8_t *restrict in, size_t z, uint8_t *restrict out)
+/* So many rows are turned at a time: what each row of the turned image gets of them fills a few lines of the cache. */
+static inline int64_t fl_band_rows(const fl_form *f)
 {
-    enum { SQUARE = 32 }; /* 32 rows of 32 numbers lie in the L1 cache on both sides */
-    const int64_t down = v->flip_ud ? -v->nx : v->nx, right = v->flip_lr ? -1 : 1, size = (int64_t)z;
-    uint8_t *first = out + ((v->flip_ud ? v->ny - 1 : 0) * v->nx + (v->flip_lr ? v->nx - 1 : 0)) * size;
-    for (int64_t y0 = 0; y0 < v->by; y0 += SQUARE)
-        for (int64_t x0 = 0; x0 < v->bx; x0 += SQUARE) {
-            int64_t y1 = v->by - y0 < SQUARE ? v->by : y0 + SQUARE, x1 = v->bx - x0 < SQUARE ? v->bx : x0 + SQUARE;
-            for (int64_t x = x0; x < x1; x++)
-                for (int64_t y = y0; y < y1; y++)
-                    memcpy(first + (x * down + y * right) * size, in + (y * v->bx + x) * size, z);
-        }
+    int64_t rows = FL_BAND_BYTES / (int64_t)fl_form_size(f);
+    return rows < f->view->by ? rows : f->view->by;
 }
 
-/* ny rows of nx numbers (IN) to nx rows of ny numbers (OUT), flipped then as the view says. */
-static void fl_turn(const fl_view *v, const uint8_t *in, size_t z, uint8_t *out)
+/* Bytes from row to row of them: an odd number of lines, so that a column does not crowd into one set of the cache. */
+static inline size_t fl_band_stride(const fl_form *f)
 {
-    switch (z) { /* a copy of a constant size is one instruction */
-    case 1: fl_turn_body(v, in, 1, out); break;
-    case 2: fl_turn_body(v, in, 2, out); break;
-    case 4: fl_turn_body(v, in, 4, out); break;
-    default: fl_turn_body(v, in, 8, out);
+    return ((size_t)f->view->bx * fl_form_size(f) / FL_LINE | 1) * FL_LINE + (2 * FL_LINE);
+}
+
+static inline size_t fl_band_bytes(const fl_form *f)
+{
+    return (size_t)fl_band_rows(f) * fl_band_stride(f);
+}
+
+/* Rows (IN: `rows` of them, `in_stride` bytes from one to the next) to as many columns (OUT). `down`, `right`: bytes
+ * from a pixel that is written to the one below and beside it. */
+FL_BODY void fl_turn_body(const uint8_t *restrict in, size_t in_stride, int64_t rows, int64_t columns, size_t z,
+                          uint8_t *restrict out, ptrdiff_t down, ptrdiff_t right)
+{
+    const int64_t step = FL_LINE / (int64_t)z; /* a line of the cache of each row that is read */
+    for (int64_t x0 = 0; x0 < columns; x0 += step) {
+        int64_t x1 = columns - x0 < step ? columns : x0 + step;
+        for (int64_t x = x0; x < x1; x++)
+            for (int64_t y = 0; y < rows; y++)
+                memcpy(out + x * down + y * right, in + (size_t)y * in_stride + (size_t)x * z, z);
     }
 }
 
-/* The whole transposed image (OUT: ny * nx pixels). */
-static int fl_image_turned(const fl_form *f, int64_t frame, uint8_t *out, fl_error *e)
+static void fl_turn(const uint8_t *in, size_t in_stride, int64_t rows, int64_t columns, size_t z, uint8_t *out,
+                    ptrdiff_t down, ptrdiff_t right)
+{
+    switch (z) { /* a copy of a constant size is one instruction */
+    case 1: fl_turn_body(in, in_stride, rows, columns, 1, out, down, right); break;
+    case 2: fl_turn_body(in, in_stride, rows, columns, 2, out, down, right); break;
+    case 4: fl_turn_body(in, in_stride, rows, columns, 4, out, down, right); break;
+    default: fl_turn_body(in, in_stride, rows, columns, 8, out, down, right);
+    }
+}
+
+/* The whole transposed image (OUT: ny rows of nx pixels, `stride` bytes from one to the next). */
+static int fl_image_turned(const fl_form *f, int64_t frame, uint8_t *out, size_t stride, fl_error *e)
 {
     const fl_view *v = f->view;
-    size_t z = fl_form_size(f), room;
-    uint8_t *upright = fl_cache_buffer(v->cache, (size_t)(v->by * v->bx) * z, &room);
-    if (!upright)
+    size_t z = fl_form_size(f), room, from_row_to_row = fl_band_stride(f);
+    ptrdiff_t down = v->flip_ud ? -(ptrdiff_t)stride : (ptrdiff_t)stride, right = v->flip_lr ? -(ptrdiff_t)z : (ptrdiff_t)z;
+    int64_t step = fl_band_rows(f);
+    uint8_t *rows = fl_cache_buffer(v->cache, fl_band_bytes(f), &room);
+    if (!rows)
         return fl_fail(e, FL_NOMEM, "");
-    int rc = fl_convert_rows(f, frame, 0, v->by, 0, v->bx, 0, upright, (size_t)v->bx * z, e);
-    if (rc == FL_OK)
-        fl_turn(v, upright, z, out);
-    fl_cache_give_back(v->cache, upright, room);
+    if (v->flip_ud)
+        out += (size_t)(v->ny - 1) * stride;
+    if (v->flip_lr)
+        out += (size_t)(v->nx - 1) * z;
+    int rc = FL_OK;
+    for (int64_t y = 0; y < v->by && rc == FL_OK; y += step) {
+        int64_t end = v->by - y < step ? v->by : y + step;
+        rc = fl_convert_rows(f, frame, y, end, 0, v->bx, 0, rows, from_row_to_row, e);
+        if (rc == FL_OK)
+            fl_turn(rows, from_row_to_row, end - y, v->bx, z, out + y * right, down, right);
+    }
+    fl_cache_give_back(v->cache, rows, room);
     return rc;
 }
 
 /* So much memory does it take at most to make a transposed image of `size` bytes. */
 static size_t fl_image_need(const fl_form *f, size_t size)
 {
-    return size + (size_t)(f->view->by * f->view->bx) * fl_form_size(f) + fl_stack_need(f->view->stack);
+    return size + fl_band_bytes(f) + fl_stack_need(f->view->stack);
 }
 
 static int fl_image_load(const fl_form *f, int64_t frame, size_t size, fl_entry *entry, fl_error *e)
@@ -203,7 +233,9 @@ static int fl_image_load(const fl_form *f, int64_t frame, size_t size, fl_entry 
     entry->size = size;
     entry->data = fl_cache_buffer(f->view->cache, size, &entry->room);
     entry->bytes = entry->data ? entry->room : 0;
-    return entry->data ? fl_image_turned(f, frame, entry->data, e) : fl_fail(e, FL_NOMEM, "");
+    if (!entry->data)
+        return fl_fail(e, FL_NOMEM, "");
+    return fl_image_turned(f, frame, entry->data, (size_t)f->view->nx * fl_form_size(f), e);
 }
 
 /* The entry of the transposed image, held for the caller until fl_cache_release; NULL with an error. */
@@ -240,6 +272,8 @@ static int fl_image_read(const fl_form *f, int64_t frame, int64_t y0, int64_t y1
         int64_t r0 = v->flip_ud ? v->ny - y1 : y0, c0 = v->flip_lr ? v->nx - x1 : x0;
         return fl_convert_rows(f, frame, r0, r0 + (y1 - y0), c0, c0 + (x1 - x0), 1, out, stride, e);
     }
+    if (y1 - y0 == v->ny && x1 - x0 == v->nx)
+        return fl_image_turned(f, frame, out, stride, e);
     fl_entry *entry = fl_image_entry(f, frame, e);
     if (!entry)
         return e->code;
