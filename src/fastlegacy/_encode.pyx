@@ -112,11 +112,11 @@ def byte_offset_encode(pixels not None, str simd=None):
     cdef size_t written = 0
     cdef int rc
     with nogil:
-        rc = fl_byteoffset_encode(&line[0], n, out, room.size, &written, level)
+        rc = fl_byteoffset_encode(&line[0], n, 1, out, room.size, &written, level)
     if rc == FL_RANGE:
         out = room.make(_byte_offset_size(line, level))
         with nogil:
-            rc = fl_byteoffset_encode(&line[0], n, out, room.size, &written, level)
+            rc = fl_byteoffset_encode(&line[0], n, 1, out, room.size, &written, level)
     return room.cut(rc, written)
 
 

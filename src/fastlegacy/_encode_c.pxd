@@ -11,7 +11,7 @@ cdef extern from "status.h" nogil:
 
 cdef extern from "byteoffset.h" nogil:
     int64_t fl_byteoffset_size(const int32_t *, int64_t, int)
-    int fl_byteoffset_encode(const int32_t *, int64_t, uint8_t *, size_t, size_t *, int)
+    int fl_byteoffset_encode(const int32_t *, int64_t, int, uint8_t *, size_t, size_t *, int)
     int fl_byteoffset_decode(const uint8_t *, size_t, int32_t *, int64_t, size_t *, fl_error *, int)
 
 cdef extern from "bitfield.h" nogil:

@@ -57,6 +57,21 @@ def test_measured_encoded_and_read(codec: str, source: str, orientation: Orienta
     assert whole == b"x" + data + b"yz"
 
 
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("shape", [(700, 300), (2, 70_000), (65_540, 3), (1, 65_536), (1, 65_537)], ids=str)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_frame_of_more_rows_than_are_encoded_at_a_time(codec: str, shape: tuple[int, int], turned: bool) -> None:
+    frames = frames_of("<i4", (1, *shape))
+    frames[0, :: max(1, shape[0] // 50)] >>= 20  # differences of all sizes, where one part ends and the next begins too
+    orientation = Orientation(transpose=turned)
+    form = form_of(codec, orientation.shape(shape))
+    view = view_of(frames, orientation=orientation)
+    data, counts = encoded(codec, develop(frames[0], form, orientation=orientation))
+    way = how(form, view.source_dtype, codec)  # type: ignore[arg-type]
+    assert view.measure(0, way) == (len(data), *counts)
+    assert bytes(view.encoded(0, len(data), way)) == data
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_every_range_is_the_slice_of_the_whole(data: st.DataObject) -> None:

@@ -19,14 +19,18 @@ static void both_ways(const int32_t *pixels, int64_t n)
         fl_error e;
         fl_error_clear(&e);
         REQUIRE((size_t)fl_byteoffset_size(pixels, n, simd) == size);
-        REQUIRE(fl_byteoffset_encode(pixels, n, out, size, &written, simd) == FL_OK && written == size);
+        REQUIRE(fl_byteoffset_encode(pixels, n, 1, out, size, &written, simd) == FL_OK && written == size);
         REQUIRE(simd == 0 || memcmp(out, first, size) == 0);
         memcpy(first, out, size);
+        size_t begin = 0, end = 0; /* the same in two parts */
+        REQUIRE(fl_byteoffset_encode(pixels, n / 2, 1, out, size, &begin, simd) == FL_OK);
+        REQUIRE(fl_byteoffset_encode(pixels + n / 2, n - n / 2, n / 2 == 0, out + begin, size - begin, &end, simd) == FL_OK);
+        REQUIRE(begin + end == size && memcmp(out, first, size) == 0);
         REQUIRE(fl_byteoffset_decode(out, size, back, n, &used, &e, simd) == FL_OK && used == size);
         REQUIRE(memcmp(back, pixels, (size_t)n * sizeof *back) == 0);
         uint8_t *less = malloc(size - 1 ? size - 1 : 1); /* too little room, and an end that is missing */
         REQUIRE(less);
-        REQUIRE(fl_byteoffset_encode(pixels, n, less, size - 1, &written, simd) == FL_RANGE);
+        REQUIRE(fl_byteoffset_encode(pixels, n, 1, less, size - 1, &written, simd) == FL_RANGE);
         memcpy(less, out, size - 1);
         REQUIRE(fl_byteoffset_decode(less, size - 1, back, n, &used, &e, simd) == FL_CORRUPT);
         free(less);

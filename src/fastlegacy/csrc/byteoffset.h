@@ -149,19 +149,20 @@ FL_BODY size_t fl_bo_put_step(const int32_t *src, uint8_t *out, int simd)
     return fl_bo_put_step_portable(src, out);
 }
 
-FL_BODY int fl_byteoffset_encode_body(const int32_t *src, int64_t n, uint8_t *out, size_t out_size, size_t *written,
-                                      int simd)
+FL_BODY int fl_byteoffset_encode_body(const int32_t *src, int64_t n, int first, uint8_t *out, size_t out_size,
+                                      size_t *written, int simd)
 {
     uint8_t last[FL_BO_STEP]; /* the last steps go by here, and are copied when they fit */
     size_t done = 0;
     *written = 0;
     for (int64_t i = 0; i < n;) {
-        if (i > 0)
+        if (!first || i > 0)
             for (; n - i >= FL_BO_PIXELS && out_size - done >= FL_BO_STEP; i += FL_BO_PIXELS)
                 done += fl_bo_put_step(src + i, out + done, simd);
-        /* the first pixel by itself: afterwards each has one before it */
-        int64_t count = i == 0 ? 1 : n - i < FL_BO_PIXELS ? n - i : FL_BO_PIXELS;
-        size_t used = fl_bo_put_each(src + i, count, i == 0 ? 0 : src[i - 1], last);
+        /* the first pixel of all by itself: afterwards each has one before it */
+        int is_first = first && i == 0;
+        int64_t count = is_first ? 1 : n - i < FL_BO_PIXELS ? n - i : FL_BO_PIXELS;
+        size_t used = fl_bo_put_each(src + i, count, is_first ? 0 : src[i - 1], last);
         if (used > out_size - done)
             return FL_RANGE;
         memcpy(out + done, last, used);
@@ -172,10 +173,11 @@ FL_BODY int fl_byteoffset_encode_body(const int32_t *src, int64_t n, uint8_t *ou
     return FL_OK;
 }
 
-/* n pixels (IN) to at most out_size bytes (OUT). FL_RANGE where they are too few. */
+/* n pixels (IN) to at most out_size bytes (OUT); src[-1] is the pixel before them where they are not the `first` of an
+ * image: so its parts are encoded one after the other. FL_RANGE where the bytes are too few. */
 FL_AT_LEVELS(int, fl_byteoffset_encode,
-             (const int32_t *src, int64_t n, uint8_t *out, size_t out_size, size_t *written, int simd), src, n, out,
-             out_size, written)
+             (const int32_t *src, int64_t n, int first, uint8_t *out, size_t out_size, size_t *written, int simd), src,
+             n, first, out, out_size, written)
 
 /* ---------------------------------------------------------------- decode */
 

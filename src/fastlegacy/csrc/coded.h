@@ -3,8 +3,8 @@
  * Frames through the codecs of legacy formats: how large one becomes, and any range of its bytes.
  *
  * To measure a frame, its rows are converted a few at a time and counted while they are in the L2 cache; nothing is
- * written, and the most usual pixels are counted as they are stored. To read one, it is encoded as a whole, once, and
- * kept in the cache until all of it was asked for.
+ * written, and the most usual pixels are counted as they are stored. To read one, it is encoded as a whole, once, again
+ * a few rows at a time, and kept in the cache until all of it was asked for.
  */
 #ifndef FL_CODED_H
 #define FL_CODED_H
@@ -27,6 +27,15 @@ typedef struct {
     int64_t size;      /* bytes */
     int64_t n16, n32;  /* Bruker: entries of the tables */
 } fl_measured;
+
+/* So many rows are converted at a time: all of them where they are columns of what is stored. */
+static int64_t fl_coder_step(const fl_coder *c)
+{
+    const fl_form *f = &c->form;
+    int64_t row = (f->nx ? f->nx : 1) * (int64_t)sizeof(int32_t);
+    int64_t step = 2 * FL_ROWS_BYTES / row; /* twice: stored pixels are seldom so large */
+    return f->view->transpose || step > f->ny ? f->ny : step < 1 ? 1 : step;
+}
 
 static int fl_coder_pixels(const fl_coder *c, int64_t frame, int32_t **pixels, size_t *room, fl_error *e)
 {
@@ -140,14 +149,13 @@ static int fl_coded_size(const fl_coder *c, int64_t frame, int64_t *size)
 static int fl_measure(const fl_coder *c, int64_t frame, fl_measured *m, fl_error *e)
 {
     const fl_form *f = &c->form;
-    int64_t step = 2 * FL_ROWS_BYTES / (f->nx * (int64_t)sizeof(int32_t)); /* twice: stored pixels are seldom so large */
+    int64_t step = fl_coder_step(c);
     int near = fl_is_near(f);
     memset(m, 0, sizeof *m);
     if (c->codec != FL_BRUKER && fl_coded_size(c, frame, &m->size))
         return FL_OK;
     if (fl_is_counted_as_stored(c))
         return fl_measure_stored(c, frame, m, e);
-    step = f->view->transpose || step > f->ny ? f->ny : step < 1 ? 1 : step;
     int32_t *rows = malloc(((size_t)(step * f->nx) + 1) * sizeof *rows);
     if (!rows)
         return fl_fail(e, FL_NOMEM, "");
@@ -169,45 +177,75 @@ static int fl_measure(const fl_coder *c, int64_t frame, fl_measured *m, fl_error
     return rc;
 }
 
-static int fl_encode(const fl_coder *c, const int32_t *pixels, uint8_t *out, int64_t size)
-{
-    const fl_form *f = &c->form;
-    size_t written = (size_t)size;
-    int rc, simd = f->view->simd;
-    if (c->codec == FL_BYTE_OFFSET)
-        rc = fl_byteoffset_encode(pixels, f->ny * f->nx, out, (size_t)size, &written, simd);
-    else if (c->codec == FL_AGI_BITFIELD)
-        rc = fl_agi_encode(pixels, f->ny, f->nx, out, (size_t)size, &written, simd);
-    else
-        rc = fl_bruker_encode(pixels, f->ny * f->nx, out, size, simd);
-    return rc == FL_OK && written != (size_t)size ? FL_RANGE : rc;
-}
-
 /* So much memory does it take at most to encode a frame that becomes `size` bytes. */
 static size_t fl_coded_need(const fl_coder *c, int64_t size)
 {
     const fl_form *f = &c->form;
-    size_t pixels = (size_t)(f->ny * f->nx) * sizeof(int32_t) * (f->view->transpose ? 3 : 1);
+    int64_t rows = c->codec == FL_BRUKER ? f->ny : fl_coder_step(c);
+    size_t pixels = (size_t)(rows * f->nx + 1) * sizeof(int32_t) + (f->view->transpose ? fl_band_bytes(f) : 0);
     return pixels + (size_t)size + fl_stack_need(f->view->stack);
+}
+
+/* Bruker's tables: each begins behind the whole of the one before, so all pixels are there first. */
+static int fl_encode_bruker(const fl_coder *c, int64_t frame, uint8_t *out, int64_t size, fl_error *e)
+{
+    const fl_form *f = &c->form;
+    int32_t *pixels;
+    size_t room;
+    int rc = fl_coder_pixels(c, frame, &pixels, &room, e);
+    if (rc == FL_OK && fl_bruker_encode(pixels, f->ny * f->nx, out, size, f->view->simd) != FL_OK)
+        rc = fl_frame_fail(f->view, frame, FL_RESIZED, "", e);
+    if (pixels)
+        fl_cache_give_back(f->view->cache, (uint8_t *)pixels, room);
+    return rc;
+}
+
+/* Encode a whole frame (OUT: `size` bytes, as it was measured), a few rows at a time: they stay in the L2 cache. */
+static int fl_encode(const fl_coder *c, int64_t frame, uint8_t *out, int64_t size, fl_error *e)
+{
+    const fl_form *f = &c->form;
+    int64_t step = fl_coder_step(c);
+    size_t lead = c->codec == FL_AGI_BITFIELD ? 4 : 0, table = lead * (size_t)f->ny, done = 0, written, room;
+    if (c->codec == FL_BRUKER)
+        return fl_encode_bruker(c, frame, out, size, e);
+    if ((size_t)size < lead + table)
+        return fl_frame_fail(f->view, frame, FL_RESIZED, "", e);
+    int32_t *rows = (int32_t *)fl_cache_buffer(f->view->cache, (size_t)(step * f->nx + 1) * sizeof *rows, &room);
+    if (!rows)
+        return fl_fail(e, FL_NOMEM, "");
+    uint8_t *codes = out + lead, *starts = out + size - table;
+    size_t most = (size_t)size - lead - table;
+    int rc = FL_OK;
+    for (int64_t y = 0; y < f->ny && rc == FL_OK; y += step) {
+        int64_t end = f->ny - y < step ? f->ny : y + step, n = (end - y) * f->nx;
+        rows[0] = y ? rows[step * f->nx] : 0; /* all blocks before the last have `step` rows */
+        rc = fl_framed_read(f, frame, y * f->nx, end * f->nx, (uint8_t *)(rows + 1), e);
+        if (rc)
+            break;
+        if (c->codec == FL_BYTE_OFFSET)
+            rc = fl_byteoffset_encode(rows + 1, n, y == 0, codes + done, most - done, &written, f->view->simd);
+        else
+            rc = fl_agi_encode_rows(rows + 1, end - y, f->nx, done, codes + done, most - done, starts + 4 * y, &written,
+                                    f->view->simd);
+        if (rc)
+            rc = fl_frame_fail(f->view, frame, rc == FL_RANGE ? FL_RESIZED : rc, "", e);
+        else
+            done += written;
+    }
+    fl_cache_give_back(f->view->cache, (uint8_t *)rows, room);
+    if (rc == FL_OK && done != most)
+        rc = fl_frame_fail(f->view, frame, FL_RESIZED, "", e);
+    if (rc == FL_OK && lead)
+        fl_put_le32(out, (uint32_t)done); /* no more than 4 GiB were measured */
+    return rc;
 }
 
 static int fl_coded_load(const fl_coder *c, int64_t frame, int64_t size, fl_entry *entry, fl_error *e)
 {
-    fl_cache *cache = c->form.view->cache;
-    int32_t *pixels;
-    size_t room;
-    int rc = fl_coder_pixels(c, frame, &pixels, &room, e);
-    if (rc == FL_OK) {
-        entry->size = (uint64_t)size;
-        entry->data = fl_cache_buffer(cache, (size_t)size, &entry->room);
-        entry->bytes = entry->data ? entry->room : 0;
-        rc = entry->data ? fl_encode(c, pixels, entry->data, size) : FL_NOMEM;
-        if (rc)
-            rc = fl_frame_fail(c->form.view, frame, rc == FL_RANGE ? FL_RESIZED : rc, "", e);
-    }
-    if (pixels)
-        fl_cache_give_back(cache, (uint8_t *)pixels, room);
-    return rc;
+    entry->size = (uint64_t)size;
+    entry->data = fl_cache_buffer(c->form.view->cache, (size_t)size, &entry->room);
+    entry->bytes = entry->data ? entry->room : 0;
+    return entry->data ? fl_encode(c, frame, entry->data, size, e) : fl_fail(e, FL_NOMEM, "");
 }
 
 /* ---------------------------------------------------------------- the beginning of a frame */
@@ -227,7 +265,7 @@ static int fl_encode_rows(const fl_coder *c, const int32_t *pixels, int64_t rows
     int simd = c->form.view->simd, rc;
     size_t written;
     if (c->codec == FL_BYTE_OFFSET)
-        return fl_byteoffset_encode(pixels, n, out, room, &written, simd);
+        return fl_byteoffset_encode(pixels, n, 1, out, room, &written, simd);
     if (c->codec == FL_BRUKER) {
         for (int64_t i = 0; i < n; i++)
             out[i] = (uint8_t)(pixels[i] < 0 ? 0 : pixels[i] < FL_BRUKER_MOST8 ? pixels[i] : FL_BRUKER_MOST8);
