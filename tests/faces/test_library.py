@@ -2,6 +2,7 @@
 """``import fastlegacy``: what a program writes."""
 
 import io
+import re
 import zlib
 from pathlib import Path
 
@@ -225,6 +226,11 @@ def test_tree_with_values_for_the_headers(url):
             fastlegacy.tree(stack, origin=1.0)
         with pytest.raises(LayoutError, match=r"no format 'papyrus'; there are .*edf"):
             fastlegacy.tree(stack, format="papyrus")
+
+
+def test_a_tree_of_a_url_says_what_to_do(url):
+    with pytest.raises(TypeError, match=rf"tree\(fastlegacy\.open\('{re.escape(str(url))}'\)"):
+        fastlegacy.tree(url)
 
 
 # ---------------------------------------------------------------------------------------------------- decode

@@ -212,8 +212,10 @@ def tree(
     UrlError
         If an option, the mask, or another choice is not possible.
     TypeError
-        If a value for the headers has an unknown name.
+        If a value for the headers has an unknown name, or ``stack`` is a url.
     """
+    if isinstance(stack, str | os.PathLike):
+        raise TypeError(f"tree() takes a stack: tree(fastlegacy.open({os.fspath(stack)!r}), ...)")
     recipe = Recipe.of(
         format,
         first=first,
