@@ -154,16 +154,17 @@ def test_turns_are_those_of_numpy(orientation: Orientation, numpys: Any) -> None
     assert numpys(frames[1])[int(y), int(x)] == frames[1, 11, 30]
 
 
+@pytest.mark.parametrize("simd", simd_levels())
 @pytest.mark.parametrize("to", ["<u1", ">u2", "<i4", "<f8"])
 @pytest.mark.parametrize("shape", [(700, 70), (256, 65), (33, 300), (1, 999), (999, 1)], ids=str)
-def test_turns_of_more_rows_than_are_turned_at_a_time(shape: tuple[int, int], to: str) -> None:
+def test_turns_of_more_rows_than_are_turned_at_a_time(shape: tuple[int, int], to: str, simd: str) -> None:
     frames = np.random.default_rng(0).integers(0, 250, (2, *shape)).astype("<u2")
     for orientation in TURNS:
         ny, nx = orientation.shape(shape)
         for wider in (0, 3):
             form = Form(to, (ny + 2 * wider, nx + 2 * wider), at=(wider, wider), pad=9)
             expected = develop(frames[1], form, orientation=orientation)
-            view = view_of(frames, orientation=orientation, cache_bytes=10**8)
+            view = view_of(frames, orientation=orientation, cache_bytes=10**8, simd=simd)
             np.testing.assert_array_equal(developed(view, 1, form), expected)
             file = _view.PieceFile(view, [("formed", 1, 1, how(form, view.source_dtype))])
             buffer = bytearray(file.size)

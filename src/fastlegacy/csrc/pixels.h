@@ -15,9 +15,9 @@
 
 #include "convert.h"
 #include "stack.h"
+#include "turn.h"
 
 #define FL_ROWS_BYTES 131072 /* stored pixels that are decoded at a time, and converted while they are in the L2 cache */
-#define FL_LINE 64           /* bytes of a line of the processor's cache */
 #define FL_BAND_BYTES 256    /* of each row of a turned image are written at a time */
 
 typedef struct {
@@ -172,51 +172,31 @@ static inline size_t fl_band_bytes(const fl_form *f)
     return (size_t)fl_band_rows(f) * fl_band_stride(f);
 }
 
-/* Rows (IN: `rows` of them, `in_stride` bytes from one to the next) to as many columns (OUT). `down`, `right`: bytes
- * from a pixel that is written to the one below and beside it. */
-FL_BODY void fl_turn_body(const uint8_t *restrict in, size_t in_stride, int64_t rows, int64_t columns, size_t z,
-                          uint8_t *restrict out, ptrdiff_t down, ptrdiff_t right)
-{
-    const int64_t step = FL_LINE / (int64_t)z; /* a line of the cache of each row that is read */
-    for (int64_t x0 = 0; x0 < columns; x0 += step) {
-        int64_t x1 = columns - x0 < step ? columns : x0 + step;
-        for (int64_t x = x0; x < x1; x++)
-            for (int64_t y = 0; y < rows; y++)
-                memcpy(out + x * down + y * right, in + (size_t)y * in_stride + (size_t)x * z, z);
-    }
-}
-
-static void fl_turn(const uint8_t *in, size_t in_stride, int64_t rows, int64_t columns, size_t z, uint8_t *out,
-                    ptrdiff_t down, ptrdiff_t right)
-{
-    switch (z) { /* a copy of a constant size is one instruction */
-    case 1: fl_turn_body(in, in_stride, rows, columns, 1, out, down, right); break;
-    case 2: fl_turn_body(in, in_stride, rows, columns, 2, out, down, right); break;
-    case 4: fl_turn_body(in, in_stride, rows, columns, 4, out, down, right); break;
-    default: fl_turn_body(in, in_stride, rows, columns, 8, out, down, right);
-    }
-}
-
 /* The whole transposed image (OUT: ny rows of nx pixels, `stride` bytes from one to the next). */
 static int fl_image_turned(const fl_form *f, int64_t frame, uint8_t *out, size_t stride, fl_error *e)
 {
     const fl_view *v = f->view;
-    size_t z = fl_form_size(f), room, from_row_to_row = fl_band_stride(f);
-    ptrdiff_t down = v->flip_ud ? -(ptrdiff_t)stride : (ptrdiff_t)stride, right = v->flip_lr ? -(ptrdiff_t)z : (ptrdiff_t)z;
+    size_t z = fl_form_size(f), below = fl_band_stride(f), room;
     int64_t step = fl_band_rows(f);
+    fl_target to = {out, (ptrdiff_t)stride, (ptrdiff_t)z};
     uint8_t *rows = fl_cache_buffer(v->cache, fl_band_bytes(f), &room);
     if (!rows)
         return fl_fail(e, FL_NOMEM, "");
-    if (v->flip_ud)
-        out += (size_t)(v->ny - 1) * stride;
-    if (v->flip_lr)
-        out += (size_t)(v->nx - 1) * z;
+    if (v->flip_ud) {
+        to.at += (v->ny - 1) * to.down;
+        to.down = -to.down;
+    }
+    if (v->flip_lr) {
+        to.at += (v->nx - 1) * to.right;
+        to.right = -to.right;
+    }
     int rc = FL_OK;
     for (int64_t y = 0; y < v->by && rc == FL_OK; y += step) {
         int64_t end = v->by - y < step ? v->by : y + step;
-        rc = fl_convert_rows(f, frame, y, end, 0, v->bx, 0, rows, from_row_to_row, e);
+        rc = fl_convert_rows(f, frame, y, end, 0, v->bx, 0, rows, below, e);
+        fl_target here = {to.at + y * to.right, to.down, to.right};
         if (rc == FL_OK)
-            fl_turn(rows, from_row_to_row, end - y, v->bx, z, out + y * right, down, right);
+            fl_turn(rows, (ptrdiff_t)below, end - y, v->bx, z, &here, v->simd);
     }
     fl_cache_give_back(v->cache, rows, room);
     return rc;
