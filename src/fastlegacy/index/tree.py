@@ -258,6 +258,11 @@ class Tree(Mapping[str, "VirtualFile"]):
         return self._live is None
 
     @property
+    def is_steady(self) -> bool:
+        """The size of a file is the same each time it is asked for, as long as the headers are."""
+        return True
+
+    @property
     def extras(self) -> Mapping[str, bytes]:
         """The small files beside those of the frames."""
         return MappingProxyType(self._extras)

@@ -211,6 +211,19 @@ def test_a_mount_tells_of_itself(serve: Serve, tmp_path: Path) -> None:
 
 
 @pytest.mark.fuse
+def test_what_is_read_is_whole_whatever_size_the_kernel_remembers(serve: Serve, tmp_path: Path) -> None:
+    """The kernel keeps sizes for a second, and these files are new each time: longer or shorter by some digits."""
+    serve()
+    folder = tmp_path / "demo"
+    for number in range(60):
+        (folder / f"data{number % 6 + 1:04d}.img").read_bytes()
+        found = (folder / ".fastlegacy" / "metrics").read_bytes()
+        assert found.endswith(b"\n")
+        assert samples(found.decode())
+        assert (folder / ".fastlegacy" / "status").read_text().endswith("demo\n")
+
+
+@pytest.mark.fuse
 def test_a_failed_read_is_in_the_log_of_the_mount(
     serve: Serve, tmp_path: Path, wait: Callable[..., bool], served: ModuleType
 ) -> None:

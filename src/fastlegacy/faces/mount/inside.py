@@ -160,7 +160,8 @@ def _encoded(text: str) -> bytes:
 class InsideFiles(Tree):
     """Files whose contents are made when their size is asked for: the kernel asks before it lets anybody open one.
 
-    Who opens a file gets what its size was told of last, so that both agree.
+    Who opens a file gets what its size was told of last. The kernel may remember another size, which it heard before or
+    after: so these files are to be read past its pages (:attr:`is_steady`).
 
     Parameters
     ----------
@@ -225,6 +226,11 @@ class InsideFiles(Tree):
     @property
     def is_whole(self) -> bool:
         """Whether sizes and times can be told for longer than a moment: they cannot."""
+        return False
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether the size is the same each time: it is that of new contents."""
         return False
 
     def is_frame(self, index: int) -> bool:

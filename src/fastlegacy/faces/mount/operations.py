@@ -311,7 +311,7 @@ class Operations:
 
     def _open(self, path: str, info: FileInfo, open_it: Callable[[], int | VirtualFile]) -> None:
         entered = looked = None
-        stays = True
+        stays = steady = True
         while entered is None:
             version = self.pages.version()
             opened = open_it()
@@ -326,11 +326,12 @@ class Operations:
             if looked is None:
                 raise failure(errno.ESTALE, path)
             entered, stays = self.pages.enter(path, version, looked, opened.open()), opened.stays
+            steady = opened.tree.is_steady
             self._on_open(path, opened)
         info.fh, use = entered
         info.keep_cache = int(use is Use.KEEP and stays)
-        if use is Use.BYPASS:
-            info.direct_io = 1
+        if use is Use.BYPASS or not steady:
+            info.direct_io = 1  # what is read ends where the bytes end, whatever the kernel takes for the size
 
     def _let_readers_follow(self, path: str) -> None:
         """Show who has the virtual file open what it has become: the kernel has one cache for them all."""
