@@ -109,9 +109,9 @@ def test_beam_and_distance_of_a_tilted_detector_are_those_of_fit2d(
     fit2d = setup.getFit2D()
     found = read_geometry(write("beam.poni", written(pyfai, setup, version)))
     assert found.distance_m == pytest.approx(fit2d["directDist"] / 1e3, rel=1e-9)
-    # FIT2D counts from the corner of the first pixel
-    assert found.beam_x_px == pytest.approx(fit2d["centerX"] - 0.5, rel=1e-9, abs=1e-6)
-    assert found.beam_y_px == pytest.approx(fit2d["centerY"] - 0.5, rel=1e-9, abs=1e-6)
+    # FIT2D counts from the corner of the first pixel; pyFAI takes the smallest tilts for none
+    assert found.beam_x_px == pytest.approx(fit2d["centerX"] - 0.5, rel=1e-9, abs=1e-4)
+    assert found.beam_y_px == pytest.approx(fit2d["centerY"] - 0.5, rel=1e-9, abs=1e-4)
 
 
 @pytest.mark.parametrize("orientation", [1, 2, 3, 4])
