@@ -252,6 +252,35 @@ def meet_at_a_socket(folders: Path, real: Path, above: str) -> None:
     assert not (real / above / "meet").exists()
 
 
+@pytest.mark.parametrize("kind", ["folder", "file", "pipe"])
+def test_what_another_program_replaces_by_another_kind_is_a_fault_for_one_look_at_most(
+    mounted: Path, real: Path, wait: Callable[..., bool], kind: str
+) -> None:
+    make: dict[str, Callable[[Path], object]] = {
+        "folder": Path.mkdir,
+        "file": lambda path: path.write_bytes(b"1"),
+        "pipe": os.mkfifo,
+    }
+    path = mounted / "x"
+    faults = 0
+
+    def is_new() -> bool:
+        nonlocal faults
+        try:
+            return path.lstat().st_mode == (real / "x").lstat().st_mode
+        except OSError as error:
+            faults += error.errno == errno.EIO
+            return False
+
+    os.symlink("nothing", real / "x")
+    assert path.is_symlink()
+    (real / "x").unlink()
+    make[kind](real / "x")
+    assert wait(is_new, SOON_S)
+    assert faults <= 1
+    assert is_new()
+
+
 def test_a_change_below_is_seen_a_second_later(mounted: Path, real: Path, wait: Callable[..., bool]) -> None:
     path = mounted / "f"
     path.write_bytes(b"1")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import traceback
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from union_machine.base import FIRST, Base, data
-from union_machine.compare import eventually, is_file, is_folder, outcome, read_whole
+from union_machine.compare import Result, eventually, is_file, is_folder, outcome, read_whole
 
 __all__ = ["World"]
 
@@ -110,6 +111,23 @@ class World(Base):
         assert got[0] == got[1]
         is_there = os.path.lexists(os.path.join(self.there, name))
         assert eventually(lambda: os.path.lexists(os.path.join(self.at, name)) == is_there), name
+        if away and got[0][0] == "ok":
+            self.kind_is_known(name + b"x")
+
+    def kind_is_known(self, name: bytes) -> None:
+        """What was an entry of another kind a moment ago: the kernel takes that for a fault, for one look."""
+
+        def kind(root: bytes) -> Result:
+            return outcome(lambda: stat.S_IFMT(os.lstat(os.path.join(root, name)).st_mode))
+
+        wanted, looks = kind(self.there), []
+
+        def is_known() -> bool:
+            looks.append(kind(self.at))
+            return looks[-1] == wanted
+
+        assert eventually(is_known), (name, looks[-1], wanted)
+        assert looks.count(("error", "EIO")) <= 1, (name, looks)
 
     def both_below(self) -> tuple[bytes, bytes]:
         """The folder below the mount as others see it, and the plain folder."""
