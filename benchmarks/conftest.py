@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fastlegacy.hdf5.files import default_context
 from fastlegacy.testing.bliss import bliss_scan
 from fastlegacy.testing.files import write_stack
 from fastlegacy.testing.frames import EIGER_4M, detector_frames
@@ -21,6 +22,15 @@ from fastlegacy.testing.mounts import reason_for_no_mount
 def measuring(request: pytest.FixtureRequest) -> bool:
     """Whether times are taken at all, or the benchmarks only run once as tests."""
     return not request.config.getoption("benchmark_disable") or bool(request.config.getoption("benchmark_enable"))
+
+
+@pytest.fixture(autouse=True)
+def memory() -> Iterator[None]:
+    """What a benchmark says of the memory of this process holds for it alone."""
+    cache = default_context().cache
+    before = cache.max_bytes
+    yield
+    cache.max_bytes = before
 
 
 @pytest.fixture(scope="session")
