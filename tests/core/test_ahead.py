@@ -360,8 +360,10 @@ def test_any_reading_by_several_threads(scan: Any, steps: Any, filters: str, lay
         thread.join()
     handles.end_prefetch()
     assert wrong == []
-    # what is loaded is counted as it is allocated: a little more than was asked for
-    assert context.cache.ahead_bytes <= context.cache.max_bytes // 4 * 9 // 8 + 1
+    # what two threads load is counted as it is allocated: a little more than was asked for, or a buffer that was kept,
+    # of up to a sixteenth of the room
+    more = max(FRAME_BYTES // 4, context.cache.max_bytes // 16)
+    assert context.cache.ahead_bytes <= context.cache.max_bytes // 4 + 2 * more
     # what was decoded last stays, even if there is no room for it
     assert context.cache.used_bytes <= max(context.cache.max_bytes, FRAME_BYTES * 9 // 8)
 
