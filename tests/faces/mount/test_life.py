@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from fastlegacy.faces.mount import mountinfo, rename
-from fastlegacy.faces.mount.places import Places
+from fastlegacy.faces.mount.places import Places, is_dead_mount
 from fastlegacy.faces.mount.rename import recover, renamed
 
 Serve = Callable[..., Any]
@@ -75,6 +75,17 @@ def test_killed_with_open_files_and_started_again(
         again.interrupt()
     assert sorted(os.listdir(demo)) == ["kept.txt", "result"]
     assert os.listdir(demo.parent) == ["demo"]
+
+
+@pytest.mark.fuse
+@as_root
+def test_what_the_kernel_remembers_of_a_dead_mount_does_not_keep_it_alive(serve: Serve, demo: Path) -> None:
+    mount = serve(environment={"PATH": "/nonexistent"})
+    os.stat(demo)  # the next one is not asked of the server, for a second
+    mount.process.kill()
+    mount.process.wait()
+    assert is_dead_mount(str(demo))
+    serve().interrupt()
 
 
 @pytest.mark.fuse

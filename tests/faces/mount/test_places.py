@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fastlegacy.faces.mount import places as places_module
 from fastlegacy.faces.mount.places import Places, is_alive, is_dead_mount, server_pid_of_link, started_at
 
 
@@ -42,6 +44,17 @@ def test_processes() -> None:
     assert not is_alive(child.pid), "a zombie"
     child.wait()
     assert not is_alive(child.pid)
+
+
+@pytest.mark.parametrize(("code", "dead"), [(errno.ENOTCONN, True), (errno.ECONNABORTED, True), (errno.EACCES, False)])
+def test_which_errors_are_those_of_a_dead_mount(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, dead: bool
+) -> None:
+    def fail(_path: str) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(places_module.os, "statvfs", fail)
+    assert is_dead_mount(str(tmp_path)) == dead
 
 
 def test_a_plain_folder_is_no_dead_mount(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from fastlegacy.faces.mount.ask import ask_mount
 from fastlegacy.faces.mount.figures import Figures
 from fastlegacy.faces.mount.meeting import owner_of
 from fastlegacy.faces.mount.mountinfo import Mount, ours
-from fastlegacy.faces.mount.places import Places, server_pid_of_link
+from fastlegacy.faces.mount.places import GONE, Places, looked, server_pid_of_link
 from fastlegacy.faces.mount.rename import server_pid_of_journal
 
 __all__ = ["Found", "State", "census"]
@@ -93,8 +93,8 @@ def _found(mount: Mount) -> Found:
 
 def _state(folder: str) -> tuple[str, str]:
     """Tell whether a mount whose server does not answer a question answers the kernel."""
-    code = _looked(folder)
-    if code == errno.ENOTCONN:
+    code = _answer(folder)
+    if code in GONE:
         return State.DEAD, f"fastlegacy umount {folder}; nothing is lost"
     if code == errno.EACCES:
         return State.SILENT, f"only its user can see it; if it is dead: fastlegacy umount {folder}"
@@ -103,21 +103,11 @@ def _state(folder: str) -> tuple[str, str]:
     return State.SILENT, "it works, but cannot be asked: it was started with another FASTLEGACY_RUN, or is an older one"
 
 
-def _looked(folder: str) -> int | None:
+def _answer(folder: str) -> int | None:
     """Return the errno of a look at a folder, 0 if it is well, None if there is no answer."""
     codes: list[int] = []
-
-    def look() -> None:
-        try:
-            os.stat(folder)
-            os.statvfs(folder)  # which the kernel never answers from what it remembers
-        except OSError as error:
-            codes.append(error.errno or 0)
-        else:
-            codes.append(0)
-
     # a thread that waits for a mount does not keep the program from ending
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=lambda: codes.append(looked(folder)), daemon=True)
     thread.start()
     thread.join(_LOOK_S)
     return codes[0] if codes else None

@@ -12,7 +12,10 @@ from pathlib import Path
 
 from fastlegacy.faces.mount.win32 import process_started
 
-__all__ = ["Places", "is_alive", "is_dead_mount", "server_pid_of_link", "started_at"]
+__all__ = ["GONE", "Places", "is_alive", "is_dead_mount", "looked", "server_pid_of_link", "started_at"]
+
+# what a look at a mount fails with whose server is gone, or goes just then
+GONE = {errno.ENOTCONN, errno.ECONNABORTED}
 
 _LINK_TARGET = re.compile(r"/proc/(\d+)/fd/\d+")
 
@@ -42,13 +45,19 @@ class Places:
         return cls(path, f"{path}_real", f"{path}.fastlegacy.json")
 
 
-def is_dead_mount(folder: str) -> bool:
-    """Tell whether a mount is there whose server is gone (every use of it gives ENOTCONN)."""
+def looked(folder: str) -> int:
+    """Return the errno of a look at a folder, 0 if it is well. It lasts until the server of a mount has answered."""
     try:
         os.stat(folder)
+        os.statvfs(folder)  # which the kernel never answers from what it remembers
     except OSError as error:
-        return error.errno == errno.ENOTCONN
-    return False
+        return error.errno or errno.EIO
+    return 0
+
+
+def is_dead_mount(folder: str) -> bool:
+    """Tell whether a mount is there whose server is gone."""
+    return looked(folder) in GONE
 
 
 def server_pid_of_link(link: str) -> int | None:
