@@ -325,6 +325,8 @@ cdef extern from "names.h" nogil:
         int64_t epoch
         uint64_t version
         uint32_t seed
+        uint64_t inode
+        int64_t folders, mtime_ns
         int n
         fl_series *series
     ctypedef struct fl_names:
@@ -332,6 +334,8 @@ cdef extern from "names.h" nogil:
         const int64_t *epoch
         int dirfd
         uint32_t uid, gid, mode, block_bytes
+        int gives_away
+    const int64_t FL_NO_TIME
     ctypedef int (*fl_filler)(void *, const char *, const void *, int64_t)
     void fl_crc_prepare()
     int64_t fl_epoch(const fl_names *)
@@ -342,6 +346,7 @@ cdef extern from "names.h" nogil:
     void fl_listing_free(fl_listing *)
     void fl_names_free(fl_names *)
     void fl_names_learn(fl_names *, const char *, const int64_t *, int64_t, int64_t)
+    void fl_names_learn_folder(fl_names *, const char *, int64_t, int64_t)
     int fl_fill_one(fl_filler, void *, const char *, uint32_t, uint64_t, int64_t)
     int fl_fill_series(const fl_listing *, int, int64_t, int64_t, const int64_t *, int64_t, fl_filler, void *)
 

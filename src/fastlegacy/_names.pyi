@@ -10,7 +10,16 @@ __test__: dict[str, str]
 @final
 class Names:
     def __new__(
-        cls, dirfd: int, epoch: int, *, uid: int, gid: int, mode: int, block_bytes: int, keep: object = None
+        cls,
+        dirfd: int,
+        epoch: int,
+        *,
+        uid: int,
+        gid: int,
+        mode: int,
+        block_bytes: int,
+        gives_away: bool = False,
+        keep: object = None,
     ) -> Self: ...
     @property
     def epoch(self) -> int: ...
@@ -22,7 +31,11 @@ class Names:
         version: int,
         seed: int,
         series: Sequence[tuple[str, str, bool, int, int, int, bool, int, int]],
+        *,
+        folders: int = 0,
+        inode: int = 0,
     ) -> None: ...
+    def learn_folder(self, path: str, mtime_ns: int, epoch: int) -> None: ...
     def learn(self, path: str, sizes: NDArray[np.int64], epoch: int) -> None: ...
     def listing(self, path: str, entries: Iterable[tuple[str, int, int]], taken: Iterable[str]) -> Listing | None: ...
 

@@ -27,18 +27,21 @@ cdef class Names:
         Of 8 bytes: a number that grows before anybody relies on a change.
     uid, gid, mode, block_bytes : int
         Of every virtual file.
+    gives_away : bool
+        Virtual folders belong to the owner of the real folder above them, not to this process.
     keep : object
         What has to live as long.
     """
 
     def __cinit__(self, int dirfd, uintptr_t epoch, *, uint32_t uid, uint32_t gid, uint32_t mode,
-                  uint32_t block_bytes, keep=None):
+                  uint32_t block_bytes, bint gives_away=False, keep=None):
         self.names = <fl_names *>calloc(1, sizeof(fl_names))
         if self.names == NULL:
             raise MemoryError
         pthread_mutex_init(&self.names.lock, NULL)
         self.names.dirfd, self.names.epoch = dirfd, <const int64_t *>epoch
         self.names.uid, self.names.gid, self.names.mode, self.names.block_bytes = uid, gid, mode, block_bytes
+        self.names.gives_away = gives_away
         self.keep = keep
 
     def __dealloc__(self):
@@ -59,7 +62,8 @@ cdef class Names:
         fl_listing_leave(self.names, told)
         return True
 
-    def tell(self, str path not None, int64_t epoch, uint64_t version, uint32_t seed, series):
+    def tell(self, str path not None, int64_t epoch, uint64_t version, uint32_t seed, series, *, int64_t folders=0,
+             uint64_t inode=0):
         """Tell of all virtual files in a folder.
 
         Parameters
@@ -73,6 +77,10 @@ cdef class Names:
         series : sequence of tuple
             ``(stem, ending, numbered, digits, first, count, reverse, size, mtime_ns)``; ``size`` is -1 where files
             differ: such sizes are told by :meth:`learn`.
+        folders : int
+            How many virtual folders are in it.
+        inode : int
+            Inode number of the folder; 0: that of the real one, which is always there.
         """
         cdef fl_listing *told = <fl_listing *>calloc(1, sizeof(fl_listing))
         if told == NULL:
@@ -80,6 +88,7 @@ cdef class Names:
         try:
             told.path = strdup(raw_name(path))
             told.epoch, told.version, told.seed = epoch, version, seed
+            told.folders, told.inode, told.mtime_ns = folders, inode, FL_NO_TIME
             told.series = <fl_series *>calloc(len(series) + 1, sizeof(fl_series))
             if told.path == NULL or told.series == NULL:
                 raise MemoryError
@@ -120,6 +129,10 @@ cdef class Names:
         """
         if sizes.shape[0]:
             fl_names_learn(self.names, raw_name(path), &sizes[0], sizes.shape[0], epoch)
+
+    def learn_folder(self, str path not None, int64_t mtime_ns, int64_t epoch):
+        """Tell when a virtual folder was modified, nanoseconds since 1970, found when the number was ``epoch``."""
+        fl_names_learn_folder(self.names, raw_name(path), mtime_ns, epoch)
 
     def listing(self, str path not None, entries, taken):
         """Begin to list a folder: first some entries, then the virtual files, all as they are now.

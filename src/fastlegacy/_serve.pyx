@@ -48,11 +48,11 @@ cdef extern from "fuse_xattr.h":
     static uintptr_t fl_before(const char *slot, uintptr_t python)
     {
         const struct { const char *name; void *place; uintptr_t ours; } slots[] = {
-            {"getattr", &fl_served.getattr, (uintptr_t)fl_fuse_getattr},
-            {"fgetattr", &fl_served.fgetattr, (uintptr_t)fl_fuse_fgetattr},
-            {"getxattr", &fl_served.getxattr, (uintptr_t)fl_fuse_getxattr},
-            {"listxattr", &fl_served.listxattr, (uintptr_t)fl_fuse_listxattr},
-            {"open", &fl_served.open, (uintptr_t)fl_fuse_open},
+            {"getattr", &fl_served.python.getattr, (uintptr_t)fl_fuse_getattr},
+            {"fgetattr", &fl_served.python.fgetattr, (uintptr_t)fl_fuse_fgetattr},
+            {"getxattr", &fl_served.python.getxattr, (uintptr_t)fl_fuse_getxattr},
+            {"listxattr", &fl_served.python.listxattr, (uintptr_t)fl_fuse_listxattr},
+            {"open", &fl_served.python.open, (uintptr_t)fl_fuse_open},
         };
         for (size_t i = 0; i < sizeof slots / sizeof *slots; i++)
             if (!strcmp(slots[i].name, slot)) {

@@ -151,8 +151,28 @@ static void fl_refuse(const struct fl_in_header *in, ssize_t n)
         fl_answer(in->unique, ENOTCONN, NULL, 0);
 }
 
+/* 1 if Python may not be needed to answer: see fl_fuse_getattr and the others. */
+static int fl_may_be_ours(uint32_t opcode)
+{
+    switch (opcode) {
+    case FL_OP_LOOKUP:
+    case FL_OP_FORGET:
+    case FL_OP_GETATTR:
+    case FL_OP_OPEN:
+    case FL_OP_READ:
+    case FL_OP_WRITE:
+    case FL_OP_RELEASE:
+    case FL_OP_GETXATTR:
+    case FL_OP_LISTXATTR:
+    case FL_OP_FLUSH:
+    case FL_OP_BATCH_FORGET:
+        return 1;
+    }
+    return 0;
+}
+
 /* Returns 0 when the loop has ended. */
-static int fl_loop_take(fl_worker *w, char *request, fl_reply *reply, void **python)
+static int fl_loop_take(fl_worker *w, char *request, fl_reply *reply)
 {
     fl_loop *l = w->loop;
     __atomic_add_fetch(&l->waiting, 1, __ATOMIC_ACQ_REL);
@@ -187,8 +207,8 @@ static int fl_loop_take(fl_worker *w, char *request, fl_reply *reply, void **pyt
             fl_loop_spawn(l);
         fl_node_complete((struct fl_in_header *)request);
         if (!fl_node_take(in)) {
-            if (!*python)
-                *python = l->attach();
+            if (!fl_may_be_ours(in->opcode))
+                fl_python();
             fl_asked = in;
             l->process(l->session, request, (size_t)n, l->channel);
             fl_asked = NULL;
@@ -207,14 +227,15 @@ static void *fl_work(void *argument)
     fl_loop *l = w->loop;
     char *request = malloc(l->request_bytes);
     fl_reply reply = {NULL, 0};
-    void *python = NULL;
-    while (request && fl_loop_take(w, request, &reply, &python))
+    fl_thread this_thread = {l->attach, NULL};
+    fl_this_thread = &this_thread;
+    while (request && fl_loop_take(w, request, &reply))
         if (__atomic_load_n(&l->waiting, __ATOMIC_ACQUIRE) >= l->few + (w->has_read ? 0 : FL_SPARE_WORKERS))
             break; /* enough others wait */
     free(request);
     free(reply.data);
-    if (python)
-        l->detach(python);
+    if (this_thread.attached)
+        l->detach(this_thread.attached);
     if (l->exited(l->session))
         sem_post(&l->news);
     __atomic_store_n(&w->state, FL_ENDED, __ATOMIC_RELEASE);

@@ -232,16 +232,39 @@ typedef int (*fl_open_fn)(const char *path, struct fl_fuse_file_info *fi);
 typedef int (*fl_getxattr_fn)(const char *path, const char *name, char *value, size_t size);
 typedef int (*fl_listxattr_fn)(const char *path, char *names, size_t size);
 
-/* The mount of this process. There is one: libfuse 2 itself can serve no more. `getattr` comes without a handle. */
-static struct {
-    fl_mount *mount;
-    fl_names *names;
-    fl_getattr_fn getattr; /* this and the following: Python's */
+/* What Python answers by. */
+typedef struct {
+    fl_getattr_fn getattr;
     fl_fgetattr_fn fgetattr;
     fl_open_fn open;
     fl_getxattr_fn getxattr;
     fl_listxattr_fn listxattr;
+} fl_python_fns;
+
+/* The mount of this process. There is one: libfuse 2 itself can serve no more. `getattr` comes without a handle. */
+static struct {
+    fl_mount *mount;
+    fl_names *names;
+    fl_python_fns python;
 } fl_served;
+
+/* How a thread makes itself known to Python, and what came of it (NULL: it has not yet). */
+typedef struct {
+    void *(*attach)(void);
+    void *attached;
+} fl_thread;
+
+static __thread fl_thread *fl_this_thread;
+
+/* Python's functions. A thread that is not known to Python waits here for as long as it is busy; what C answers by itself
+ * must not wait so, and does not come here. */
+static const fl_python_fns *fl_python(void)
+{
+    fl_thread *t = fl_this_thread;
+    if (t && !t->attached)
+        t->attached = t->attach();
+    return &fl_served.python;
+}
 
 static int fl_counted(fl_mount *m, uint64_t start, int result)
 {
@@ -257,7 +280,7 @@ static int fl_fuse_getattr(const char *path, struct stat *out)
     /* who reads by an old handle is told by Python when the kernel hears of another size */
     if (m && fl_names_stat(fl_served.names, path, out, &version) && !fl_has_older(m, path, version))
         return fl_counted(m, start, 0);
-    return fl_served.getattr(path, out);
+    return fl_python()->getattr(path, out);
 }
 
 static int fl_fuse_fgetattr(const char *path, struct stat *out, struct fl_fuse_file_info *fi)
@@ -266,7 +289,7 @@ static int fl_fuse_fgetattr(const char *path, struct stat *out, struct fl_fuse_f
     fl_mount *m = fl_served.mount;
     fl_handle *h = fi ? (fl_handle *)(uintptr_t)fi->fh : NULL;
     if (!h)
-        return fl_served.fgetattr(path, out, fi);
+        return fl_python()->fgetattr(path, out, fi);
     int fd = h->file ? __atomic_load_n(&h->follows, __ATOMIC_ACQUIRE) : h->fd;
     if (fd >= 0)
         return fl_counted(h->mount, start, fstat(fd, out) ? -errno : 0);
@@ -274,7 +297,7 @@ static int fl_fuse_fgetattr(const char *path, struct stat *out, struct fl_fuse_f
         return fl_counted(h->mount, start, -ESTALE);
     if (m && fl_names_fstat(fl_served.names, h->name, h->file->size, out))
         return fl_counted(m, start, 0);
-    return fl_served.fgetattr(path, out, fi);
+    return fl_python()->fgetattr(path, out, fi);
 }
 
 /* Only to read, only a file that is ready, and only as long as no real one hides it. */
@@ -285,10 +308,10 @@ static int fl_fuse_open(const char *path, struct fl_fuse_file_info *fi)
     struct stat s;
     if (!m || (fi->flags & (O_ACCMODE | O_TRUNC)) != O_RDONLY ||
         fl_names_stat(fl_served.names, path, &s, &version) != FL_IS_VIRTUAL)
-        return fl_served.open(path, fi);
+        return fl_python()->open(path, fi);
     fl_handle *h = fl_prepared_open(m, fl_served.names, path, version, s.st_size);
     if (!h)
-        return fl_served.open(path, fi);
+        return fl_python()->open(path, fi);
     fi->fh = (uint64_t)(uintptr_t)h;
     fi->bits |= FL_KEEP_CACHE;
     FL_COUNT(opened, 1);

@@ -73,7 +73,7 @@ static int fl_fuse_getxattr(const char *path, const char *name, char *value, siz
         if (fd == -ENOENT && strcmp(name, FL_SOURCE_XATTR) && fl_names_has(fl_served.names, path))
             return -fl_xattr_none(name);
     }
-    return fl_served.getxattr(path, name, value, size);
+    return fl_python()->getxattr(path, name, value, size);
 }
 
 static int fl_fuse_listxattr(const char *path, char *names, size_t size)
@@ -83,7 +83,7 @@ static int fl_fuse_listxattr(const char *path, char *names, size_t size)
     char entry[40];
     int fd = last ? fl_xattr_entry(fl_served.names->dirfd, path, last, entry, sizeof entry) : -ENOENT;
     if (fd < 0)
-        return fl_served.listxattr(path, names, size);
+        return fl_python()->listxattr(path, names, size);
     ssize_t n = listxattr(entry, names, size);
     int code = errno;
     close(fd);

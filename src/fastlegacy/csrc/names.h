@@ -4,8 +4,8 @@
  *
  * A listing holds for one state of all that is shown: `epoch` is a number that grows before anybody may rely on a
  * change. Who has taken a listing and still sees its epoch afterwards has given the answer that Python would have given
- * at some moment in between. Whatever is not certain here is left to Python: names that are not known, folders, errors,
- * sizes that were not measured yet.
+ * at some moment in between. Whatever is not certain here is left to Python: names that are not known, folders of which
+ * nothing was told, errors, sizes that were not measured yet.
  */
 #ifndef FL_NAMES_H
 #define FL_NAMES_H
@@ -41,6 +41,9 @@ typedef struct {
     int64_t epoch;
     uint64_t version;  /* of all headers */
     uint32_t seed;     /* of the inode numbers of what is in it */
+    uint64_t inode;    /* of the folder itself; 0: that of the real one */
+    int64_t folders;   /* virtual ones in it */
+    int64_t mtime_ns;  /* where there is no real one; written with __atomic */
     int n, room;
     fl_series *series; /* the first that has a name counts */
 } fl_listing;
@@ -51,7 +54,10 @@ typedef struct {
     const int64_t *epoch; /* read with __atomic */
     int dirfd;            /* of the real folder */
     uint32_t uid, gid, mode, block_bytes;
+    int gives_away;       /* new entries belong to who made them, not to this process */
 } fl_names;
+
+#define FL_NO_TIME INT64_MIN
 
 /* ---- inode numbers: CRC-32 as in zlib */
 
@@ -314,13 +320,70 @@ static void fl_virtual_stat(const fl_names *t, const fl_listing *l, const fl_ser
     out->st_atim = out->st_mtim = out->st_ctim = time;
 }
 
-enum { FL_IS_REAL = 1, FL_IS_VIRTUAL };
+/* The attributes of the nearest real folder above a virtual one (OUT). 0 where Python should look. */
+static int fl_stat_above(const fl_names *t, const char *path, struct stat *out)
+{
+    char *above = strdup(path);
+    int code = !above ? ENOMEM : fstatat(t->dirfd, ".", out, AT_SYMLINK_NOFOLLOW) ? errno : 0;
+    for (char *end = above; !code && (end = strchr(end + 1, '/'));) {
+        struct stat s;
+        *end = '\0';
+        code = fl_real_stat(t->dirfd, above, strrchr(above, '/') + 1, &s);
+        *end = '/';
+        if (!code)
+            *out = s;
+    }
+    free(above);
+    return (!code || code == ENOENT) && S_ISDIR(out->st_mode); /* what is below one that is not there is not there */
+}
 
-/* Answer `stat` of an entry that is no folder (OUT). Returns what it is if it is answered, else 0: then it is Python's
- * to answer. OUT: the version of all headers for which it holds. */
+/* A virtual folder has the permissions that a real one would have if it were made there. */
+static int fl_virtual_folder_stat(const fl_names *t, const fl_listing *l, struct stat *out)
+{
+    int64_t mtime_ns = __atomic_load_n(&l->mtime_ns, __ATOMIC_ACQUIRE);
+    struct stat above;
+    if (mtime_ns == FL_NO_TIME || !l->inode || !fl_stat_above(t, l->path, &above))
+        return 0;
+    struct timespec time = {mtime_ns / 1000000000, mtime_ns % 1000000000};
+    memset(out, 0, sizeof *out);
+    out->st_mode = S_IFDIR | (above.st_mode & 07777);
+    out->st_nlink = (nlink_t)(2 + l->folders); /* its name, its ".", and the ".." of each folder in it */
+    out->st_uid = t->gives_away ? above.st_uid : geteuid();
+    out->st_gid = t->gives_away || above.st_mode & S_ISGID ? above.st_gid : getegid();
+    out->st_ino = l->inode;
+    out->st_blksize = t->block_bytes;
+    out->st_atim = out->st_mtim = out->st_ctim = time;
+    return 1;
+}
+
+enum { FL_IS_REAL = 1, FL_IS_VIRTUAL, FL_IS_FOLDER };
+
+/* Answer `stat` of a folder that virtual files may be in (IN: the attributes of the real one, if there is one). Returns
+ * as fl_names_stat does. */
+static int fl_folder_stat(fl_names *t, const char *path, int is_real, struct stat *out, uint64_t *version)
+{
+    fl_listing *l = fl_listing_take(t, path, strlen(path));
+    if (!l)
+        return 0;
+    int answered = is_real || fl_virtual_folder_stat(t, l, out);
+    if (is_real && l->inode)
+        out->st_ino = l->inode;
+    if (is_real && l->folders)
+        out->st_nlink = 1; /* which says that nobody has counted the folders in it */
+    *version = l->version;
+    if (l->epoch != fl_epoch(t))
+        answered = 0;
+    fl_listing_leave(t, l);
+    return answered ? FL_IS_FOLDER : 0;
+}
+
+/* Answer `stat` of an entry (OUT). Returns what it is if it is answered, else 0: then it is Python's to answer. OUT: the
+ * version of all headers for which it holds. */
 static int fl_names_stat(fl_names *t, const char *path, struct stat *out, uint64_t *version)
 {
     size_t folder;
+    if (path && !strcmp(path, "/"))
+        return fstatat(t->dirfd, ".", out, AT_SYMLINK_NOFOLLOW) ? 0 : fl_folder_stat(t, path, 1, out, version);
     const char *name = fl_split(path, &folder);
     fl_listing *l = name ? fl_listing_take(t, path, folder) : NULL;
     if (!l)
@@ -338,6 +401,8 @@ static int fl_names_stat(fl_names *t, const char *path, struct stat *out, uint64
     if (l->epoch != fl_epoch(t))
         answered = 0;
     fl_listing_leave(t, l);
+    if (!answered && (code ? code == ENOENT : S_ISDIR(out->st_mode)))
+        answered = fl_folder_stat(t, path, !code, out, version);
     return answered;
 }
 
@@ -386,6 +451,17 @@ static void fl_names_learn(fl_names *t, const char *path, const int64_t *sizes, 
         for (int64_t i = 0; i < n && i < s->count - index; i++)
             if (sizes[i] >= 0 && sizes[i] < INT64_MAX)
                 __atomic_store_n(&s->sizes[index + i], sizes[i] + 1, __ATOMIC_RELEASE);
+    fl_listing_leave(t, l);
+}
+
+/* Note when a virtual folder was modified, as it was found at an epoch. */
+static void fl_names_learn_folder(fl_names *t, const char *path, int64_t mtime_ns, int64_t epoch)
+{
+    fl_listing *l = fl_listing_take(t, path, strlen(path));
+    if (!l)
+        return;
+    if (l->epoch == epoch)
+        __atomic_store_n(&l->mtime_ns, mtime_ns, __ATOMIC_RELEASE);
     fl_listing_leave(t, l);
 }
 

@@ -174,14 +174,14 @@ class Slot:
     def _made(self, before: Tree | None) -> Tree:
         if self._failed is not None and time.monotonic() < self._failed[0]:
             raise self._failed[1].with_traceback(None)  # else it grows by each that raises it
-        had = self._tree is not None
+        had, mtime_ns = self._tree is not None, self.mtime_ns
         try:
             self._tree = self._make(before)
         except FastlegacyError as error:
             self._failed = time.monotonic() + _ERROR_HOLDS_S, error
             raise
         self._failed = None
-        if had:
+        if had or self.mtime_ns != mtime_ns:
             EPOCH.advance()
         return self._tree
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -41,16 +42,17 @@ Told = dict[str, Any] | int
 class Served:
     """A union without a mount, asked as libfuse asks: by the functions of its table."""
 
-    def __init__(self, root: Tree | Folder, folder: Path, high: ModuleType) -> None:
+    def __init__(self, root: Tree | Folder, folder: Path, high: ModuleType, *, give_away: bool = False) -> None:
         self.high, self.folder, self.version = high, folder, 0
         folder.mkdir(exist_ok=True)
         self.fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
         self.virtual = VirtualEntries(root, label="u", uid=12, gid=34)
         self.handles = _serve.Handles()
-        self.native = NativeNames(self.virtual, self.fd)
+        real = RealFolder(self.fd, give_away=give_away)
+        self.native = NativeNames(self.virtual, real)
         self.handles.serve(self.native.names)
         self.operations = Operations(
-            Overlay(RealFolder(self.fd, give_away=False), self.virtual),
+            Overlay(real, self.virtual),
             self.handles,
             lambda: (os.geteuid(), os.getegid(), os.getpid()),
             kernel_checks=True,
@@ -160,8 +162,8 @@ def served_here(tmp_path: Path) -> Iterator[Callable[[Tree | Folder], Served]]:
         pytest.skip(str(error))
     made: list[Served] = []
 
-    def make(root: Tree | Folder) -> Served:
-        made.append(Served(root, tmp_path / "demo", high))
+    def make(root: Tree | Folder, *, give_away: bool = False) -> Served:
+        made.append(Served(root, tmp_path / f"demo{len(made) or ''}", high, give_away=give_away))
         return made[-1]
 
     yield make
@@ -248,6 +250,61 @@ def test_a_folder_that_may_not_be_looked_into_does_not_uncover_what_is_below(dee
     (deep.folder / "deep").chmod(0o755)
     with without_the_rights_of_root():
         assert deep.ask_c(path) == virtual
+
+
+@pytest.mark.parametrize("give_away", [False, True])
+def test_folders_are_told_without_python(
+    served_here: Callable[..., Served], served: ModuleType, give_away: bool
+) -> None:
+    here = served_here(served.make_folder(), give_away=give_away)
+    here.folder.chmod(0o3751)
+    paths = ["/", "/img", "/deep", "/deep/pix"]
+    for path in [*paths, "/img/data0001.img", "/deep/pix/data0001.pix", *paths]:
+        here.ask(path)
+
+    def all_told() -> dict[str, Told]:
+        told = {path: here.ask_c(path) for path in paths}
+        assert told == {path: here.by_python(path) for path in paths}
+        return told
+
+    virtual = all_told()["/deep/pix"]
+    assert isinstance(virtual, dict)
+    assert virtual["mode"] == stat.S_IFDIR | 0o3751
+    (here.folder / "deep").mkdir()
+    (here.folder / "deep").chmod(0o700)
+    if os.geteuid() == 0:
+        os.chown(here.folder / "deep", 1234, 5678)
+    below = all_told()["/deep/pix"]
+    assert isinstance(below, dict)
+    assert below["mode"] == stat.S_IFDIR | 0o700
+    if os.geteuid() == 0:
+        assert (below["uid"], below["gid"]) == ((1234, 5678) if give_away else (os.geteuid(), os.getegid()))
+    (here.folder / "deep/pix").mkdir()
+    merged = all_told()["/deep/pix"]
+    assert isinstance(merged, dict)
+    assert merged["ino"] == virtual["ino"]
+    assert merged["mtime"] != virtual["mtime"]
+    (here.folder / "real").mkdir()
+    assert here.ask_both("/real") == here.by_python("/real")
+    (here.folder / "deep/pix").rmdir()
+    (here.folder / "deep/pix").write_bytes(b"a file")
+    told = here.ask_c("/deep/pix")
+    assert told == here.by_python("/deep/pix")
+    assert isinstance(told, dict)
+    assert told["size"] == 6
+
+
+def test_a_folder_is_as_new_as_the_tree_that_was_made(served_here: Callable[..., Served], served: ModuleType) -> None:
+    here = served_here(Folder({"img": Slot(lambda before: served.make_tree(3), mtime_ns=5)}))
+    here.native.tell("/img", lambda: 0)
+    assert not here.native.names.knows("/img"), "nothing has been made"
+    before = here.ask("/img")
+    assert isinstance(before, dict)
+    assert before["mtime"] == 5
+    here.ask("/img/data0001.img")
+    after = [here.ask("/img"), here.ask("/img"), here.ask_c("/img")]
+    assert after == 3 * [here.by_python("/img")]
+    assert after[0] != before
 
 
 def test_sizes_that_have_to_be_measured_are_asked_for_once(

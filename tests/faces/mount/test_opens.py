@@ -298,10 +298,11 @@ from pathlib import Path
 from fastlegacy.faces.mount.opens import Opens
 from fastlegacy.faces.mount.session import mount
 from fastlegacy.hdf5.stack import Stack
+from fastlegacy.index.folder import Folder
 from fastlegacy.index.tree import Tree
 from fastlegacy.layouts.edf import LAYOUT
 
-url, folder, notes = sys.argv[1:]
+url, folder, below, notes = sys.argv[1:]
 notes = Path(notes)
 fifo = os.open(notes / "fifo", os.O_RDWR)
 prepare = Opens._prepare
@@ -323,30 +324,42 @@ def hold():
     sys.setswitchinterval(0.005)
 
 threading.Thread(target=hold, daemon=True).start()
-mount(Tree(Stack(url), LAYOUT), folder)
+shown = Tree(Stack(url), LAYOUT)
+for name in reversed(below.split("/") if below else []):
+    shown = Folder({name: shown})
+mount(shown, folder)
 """
 
 
 @contextmanager
-def mounted_here(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    """Mount 80 frames; yield the folder, and one for notes to and from the server."""
+def mounted_here(tmp_path: Path, below: str = "") -> Iterator[tuple[Path, Path]]:
+    """Mount 80 frames; yield the folder that they are in, and one for notes to and from the server."""
     url = write_stack(tmp_path / "scan.h5", detector_frames(80, (60, 50), "u2"), filters="bslz4", chunks=(1, 60, 50))
     work, notes = tmp_path / "work", tmp_path / "notes"
     work.mkdir()
     notes.mkdir()
     os.mkfifo(notes / "fifo")
-    with mounted([sys.executable, "-c", PROGRAM, url, str(work), str(notes)], work):
-        yield work, notes
+    with mounted([sys.executable, "-c", PROGRAM, url, str(work), below, str(notes)], work):
+        yield work / below, notes
 
 
-def read(path: Path) -> subprocess.Popen[bytes]:
-    """Read a file in another process, which may have to wait."""
-    return subprocess.Popen(["cat", str(path)], stdout=subprocess.DEVNULL)
+@contextmanager
+def read(path: Path, notes: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Read a file in another process while Python does nothing; at the end it may go on, and the program must end."""
+    with subprocess.Popen(["cat", str(path)], stdout=subprocess.DEVNULL) as program:
+        try:
+            yield program
+        finally:
+            (notes / "fifo").write_bytes(b"x")
+        assert program.wait(100) == 0
 
 
+@pytest.mark.parametrize("below", ["", "scan/edf"])
 @pytest.mark.parametrize(("following", "waits"), [(5, False), (80, True)])
-def test_programs_go_on_while_python_does_not(tmp_path: Path, fuse: None, following: int, waits: bool) -> None:
-    with mounted_here(tmp_path) as (work, notes):
+def test_programs_go_on_while_python_does_not(
+    tmp_path: Path, fuse: None, following: int, waits: bool, below: str
+) -> None:
+    with mounted_here(tmp_path, below) as (work, notes):
         os.listdir(work)
         for number in range(1, 5):
             (work / f"data{number:04d}.edf").read_bytes()
@@ -354,13 +367,10 @@ def test_programs_go_on_while_python_does_not(tmp_path: Path, fuse: None, follow
         assert not (notes / "ready 80").exists()
         (notes / "hold").touch()
         wait_until((notes / "held").exists)
-        program = read(work / f"data{following:04d}.edf")
-        try:
+        time.sleep(1.2)  # the kernel has forgotten what it knew of the folders
+        with read(work / f"data{following:04d}.edf", notes) as program:
             if waits:
                 with pytest.raises(subprocess.TimeoutExpired):
                     program.wait(1)
             else:
                 assert program.wait(100) == 0
-        finally:
-            (notes / "fifo").write_bytes(b"x")
-        assert program.wait(100) == 0

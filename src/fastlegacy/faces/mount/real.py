@@ -101,7 +101,7 @@ class RealFolder:
 
     def __init__(self, dirfd: int, *, give_away: bool) -> None:
         self.dirfd = dirfd
-        self._give_away = give_away
+        self.give_away = give_away
         self._libc = ctypes.CDLL(None, use_errno=True)
 
     @contextmanager
@@ -201,7 +201,7 @@ class RealFolder:
 
     def _opened(self, folder: int, name: str, flags: int, mode: int, caller: Caller | None) -> int:
         fd = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder)
-        if flags & os.O_TRUNC and self._give_away and caller is not None and caller.uid != 0:
+        if flags & os.O_TRUNC and self.give_away and caller is not None and caller.uid != 0:
             # the kernel takes these bits away from what a user empties, but not from what root does
             before = os.fstat(fd).st_mode
             after = before & ~(stat.S_ISUID | (stat.S_ISGID if before & stat.S_IXGRP else 0))
@@ -256,10 +256,10 @@ class RealFolder:
             with suppress(FileNotFoundError):
                 above = self.attributes(folder)
         mode = stat.S_IMODE(above["st_mode"])
-        keeps_group = self._give_away or mode & stat.S_ISGID
+        keeps_group = self.give_away or mode & stat.S_ISGID
         return {
             "st_mode": mode,
-            "st_uid": above["st_uid"] if self._give_away else os.geteuid(),
+            "st_uid": above["st_uid"] if self.give_away else os.geteuid(),
             "st_gid": above["st_gid"] if keeps_group else os.getegid(),
         }
 
@@ -358,7 +358,7 @@ class RealFolder:
     def settle(self, draft: Draft, path: str, like: Attributes) -> None:
         """Put a draft in its place, with these permissions, owner and times, unless there is an entry by now."""
         with suppress(PermissionError):  # as in _give
-            if self._give_away:
+            if self.give_away:
                 os.chown(draft.fd, like["st_uid"], like["st_gid"])
         with suppress(PermissionError):
             os.chmod(draft.fd, stat.S_IMODE(like["st_mode"]))
@@ -375,14 +375,14 @@ class RealFolder:
                 return
             made.append(path)
             # as in _give: a file system without owners or permissions decides by itself
-            if self._give_away:
+            if self.give_away:
                 with suppress(PermissionError):
                     os.chown(name, like["st_uid"], like["st_gid"], dir_fd=folder, follow_symlinks=False)
             with suppress(PermissionError):
                 _chmod(folder, name, like["st_mode"])
 
     def _give(self, folder: int, name: str, caller: Caller, mode: int) -> None:
-        if not self._give_away or caller == (os.geteuid(), os.getegid()):
+        if not self.give_away or caller == (os.geteuid(), os.getegid()):
             return
         gid = -1 if os.stat(folder).st_mode & stat.S_ISGID else caller.gid
         # A file system without owners (vfat, a squashed NFS) refuses; the entry then belongs to whom it says.

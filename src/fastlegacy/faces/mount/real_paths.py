@@ -44,7 +44,7 @@ class RealPaths(RealFolder):
     def __init__(self, folder: str, *, opener: Callable[[str, int, int], int] = os.open) -> None:
         self._root = _whole(folder)
         self._open_file = opener
-        self._give_away = False
+        self.give_away = False
         self._folders: dict[int, str] = {}
         self._numbers = count(1)
         self._lock = threading.Lock()

@@ -198,7 +198,7 @@ class _Server:
         real = RealFolder(dirfd, give_away=os.geteuid() == 0)
         kind = AnyCase if ignore_case else Overlay
         overlay = kind(real, virtual, new_file_mode=new_file_mode, copies_up=copy_up)
-        names = NativeNames(virtual, dirfd)
+        names = NativeNames(virtual, real)
         self.handles.serve(names.names, xattr=xattr)
         self._operations = Operations(
             overlay,

@@ -48,6 +48,9 @@ class VirtualEntries:
     on_size : callable, optional
         Is told (path of its folder, tree, index, size, epoch before it was looked for) of each file whose size was
         asked for.
+    on_folder : callable, optional
+        Is told (path, time of modification in ns, epoch before it was looked for) of each virtual folder whose
+        attributes were asked for.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class VirtualEntries:
             self._shown = root
         self._seed = zlib.crc32(_bytes(label))
         self.on_size: Callable[[str, Tree, int, int, int], None] | None = None
+        self.on_folder: Callable[[str, int, int], None] | None = None
         self.common: Attributes = {
             "st_mode": stat.S_IFREG | mode,
             "st_nlink": 1,
@@ -129,12 +133,16 @@ class VirtualEntries:
 
     def folder_attributes(self, path: str) -> Attributes | None:
         """Attributes of a virtual folder, but for owner and permissions; None if there is none."""
+        epoch = EPOCH.now
         found = self._root.folder(path[1:])
         if found is None:
             return None
+        mtime_ns = found.mtime_ns
+        if self.on_folder is not None:
+            self.on_folder(path, mtime_ns, epoch)
         links = 2 + len(found.children)  # its name, its ".", and the ".." of each folder in it
         facts: Attributes = {"st_mode": stat.S_IFDIR, "st_nlink": links, "st_ino": self.inode(path), "st_size": 0}
-        return facts | {"st_blocks": 0, "st_blksize": _BLOCK_BYTES} | _times(found.mtime_ns)
+        return facts | {"st_blocks": 0, "st_blksize": _BLOCK_BYTES} | _times(mtime_ns)
 
     def folders(self, path: str) -> Iterator[Entry]:
         """Iterate over the virtual folders in a folder, whatever it is."""
