@@ -50,6 +50,16 @@ def test_rooms_that_touch_no_pixel_do_not_import_the_kernels(room):
     assert users == []
 
 
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.pyx")), ids=lambda path: path.name)
+def test_what_frees_something_keeps_its_references_until_then(path):
+    # in a ring the garbage collector would take them away before; ASan sees that now and then only
+    text = path.read_text(encoding="utf-8")
+    types = re.findall(r"^(@.*\n)?cdef class (\w+).*((?:\n.*)*?)(?=\n\S|\Z)", text, re.MULTILINE)
+    wrong = [name for above, name, body in types if "__dealloc__" in body and above != "@cython.no_gc_clear\n"]
+    assert wrong == []
+    assert len(types) == text.count("\ncdef class ")
+
+
 def test_nothing_happens_on_import():
     program = """
 import os, sys, threading, resource

@@ -15,7 +15,7 @@ cdef class Mutex:
 
 cdef class Pipeline:
     cdef fl_pipeline pipeline
-    cdef list keep
+    cdef tuple keep
     cdef int simd
     cdef fl_stage *_new(self, int kind, int number) except NULL
     cdef fl_codecs _codecs(self, libdeflate, size_t uncompress, zstd) except *

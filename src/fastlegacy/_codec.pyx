@@ -7,6 +7,7 @@ The C is in ``csrc/bitshuffle.h`` and ``csrc/filters.h``; how these modules are 
 
 import os
 
+cimport cython
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -152,6 +153,7 @@ def fletcher32(const uint8_t[::1] data not None):
     return fl_fletcher32(&data[0] if size else NULL, size)
 
 
+@cython.no_gc_clear
 cdef class Mutex:
     """Lets one plug-in call run at a time: for filter libraries that keep state between calls."""
 
@@ -167,7 +169,7 @@ cdef class Pipeline:
 
     def __cinit__(self, str simd=None):
         memset(&self.pipeline, 0, sizeof(self.pipeline))
-        self.keep = []
+        self.keep = ()
         self.simd = simd_level(simd)
 
     def __len__(self):
@@ -273,7 +275,7 @@ cdef class Pipeline:
         for i in range(<Py_ssize_t>stage.n_cd):
             stage.cd[i] = cd_values[i]
         if mutex is not None:
-            self.keep.append(mutex)
+            self.keep += (mutex,)
             stage.one_at_a_time = &mutex.mutex
 
     def decode(self, const uint8_t[::1] data not None, uint8_t[::1] out not None, uint32_t mask=0):

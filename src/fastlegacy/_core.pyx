@@ -13,8 +13,8 @@ b) ``_codec``, this module, ``_chunks``, ``_view``, ``_names``, ``_serve`` and `
    ``fastlegacy.errors``.
 c) ``fastlegacy.hdf5`` and the faces: everything with names, paths and defaults.
 
-What has C pointers into other objects keeps its references to the very end (``no_gc_clear``): a garbage collector that
-breaks a ring of objects would take them away before.
+What has C pointers into other objects, or frees something at its end, keeps its references until then
+(``no_gc_clear``): a garbage collector that breaks a ring of objects would take them away before.
 
 Two hooks lead from C back to Python, and take the GIL for it: ``prepare`` (a dataset's chunk map, once) and ``load``
 (a chunk that only h5py can decode).
@@ -41,6 +41,7 @@ cdef extern from "dataset.h" nogil:
 cdef int64_t _LARGEST = 2 ** 62
 
 
+@cython.no_gc_clear
 cdef class Cache:
     """The chunks that are kept, up to a number of bytes."""
 
@@ -99,6 +100,7 @@ cdef class Cache:
         self.cache.patience_ns = <uint64_t>(value * 1e9)
 
 
+@cython.no_gc_clear
 cdef class Files:
     """The files that are read, with a bound on how many are open at a time."""
 
@@ -217,6 +219,7 @@ cdef int _load(fl_dataset *d, int64_t chunk, uint8_t *out, fl_error *error) noex
     return FL_OK
 
 
+@cython.no_gc_clear
 cdef class Dataset:
     """One dataset as it is stored.
 
@@ -296,7 +299,7 @@ cdef class Dataset:
         d.prepare = _prepare
         d.load = _load
         d.ready = d.kind != FL_CHUNKED
-        self.keep = (files, file, cache, memory, pipeline)  # not a list: a garbage collector would empty it
+        self.keep = (files, file, cache, memory, pipeline)  # not a list: a garbage collector empties those
         self.fetch, self.loader, self.lock = chunk_map, loader, threading.Lock()
 
     def __dealloc__(self):

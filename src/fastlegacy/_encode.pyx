@@ -7,6 +7,7 @@ Both ways, without the GIL, from and to arrays of int32 that lie in one piece. T
 small, it is counted first.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
@@ -49,6 +50,7 @@ cdef extern from "Python.h":
     int _resize_bytes "_PyBytes_Resize"(PyObject **, Py_ssize_t) except -1
 
 
+@cython.no_gc_clear
 cdef class _Room:
     """Bytes that are not whole yet: nobody else has seen them, so they may be written, and cut to what was."""
 

@@ -7,6 +7,7 @@ C in ``csrc/names.h``; how these modules are built up says ``_core.pyx``.
 
 from array import array
 
+cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc
 from libc.string cimport strdup
@@ -16,6 +17,7 @@ from fastlegacy._c cimport *
 fl_crc_prepare()
 
 
+@cython.no_gc_clear
 cdef class Names:
     """What C may tell of virtual files without Python, for as long as a number stays the same. See ``csrc/names.h``.
 
@@ -172,6 +174,7 @@ cdef _indices(fl_series *s, taken):
     return array("q", [*sorted(found), 0])
 
 
+@cython.no_gc_clear
 cdef class Listing:
     """One listing of a folder, which is handed over in parts: what is in it is computed, and not kept anywhere."""
 

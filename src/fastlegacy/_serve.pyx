@@ -8,6 +8,7 @@ C in ``csrc/fuse_ops.h`` and ``csrc/names.h``; how these modules are built up sa
 from os import strerror
 from threading import Lock
 
+cimport cython
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset, strdup
@@ -73,6 +74,7 @@ def stat_bytes():
     return sizeof(stat)
 
 
+@cython.no_gc_clear
 cdef class _Owner:
     """A stack or view, and how many handles on its files are open: closing is C's, which cannot let go of objects."""
 
@@ -90,6 +92,7 @@ cdef class _Owner:
             free(self.owner)
 
 
+@cython.no_gc_clear
 cdef class Handles:
     """The open files of a mount, and the C functions that serve them.
 
@@ -112,10 +115,14 @@ cdef class Handles:
         pthread_mutex_init(&self.mount.lock, NULL)
         pthread_cond_init(&self.mount.news, NULL)
 
-    def __dealloc__(self):
+    def __del__(self):
+        # a garbage collector calls this before it takes anything away, and empties `owners` then
         if self.mount != NULL:
             self.end_prefetch()
             self.unprepare()
+
+    def __dealloc__(self):
+        if self.mount != NULL:
             free(self.mount.asked)
             self.mount.asked = NULL
         # after a lazy unmount libfuse's threads may be gone with handles still open: the counters must stay for them

@@ -5,6 +5,7 @@ import gc
 import os
 import threading
 import time
+import types
 import weakref
 
 import h5py
@@ -36,6 +37,10 @@ def read(stack, frame):
     out = np.empty(SHAPE[1:], "<u4")
     stack.read(frame * 128, out.reshape(-1).view(np.uint8))
     return out
+
+
+class Seen:
+    """What can be looked for after its end."""
 
 
 def run_all(work, n):
@@ -251,6 +256,22 @@ def test_a_damaged_beginning_is_an_error(tmp_path):
     os.utime(tmp_path / "a.h5", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     with pytest.raises(DecodeError):
         stack.core.read(0, np.empty(4096, np.uint8))
+
+
+def test_a_ring_that_is_broken_at_the_dataset_is_let_go_of():
+    """The garbage collector goes on in the order in which objects came to be: a dictionary does when it is filled."""
+    gone = []
+    for _ in range(20):
+        ring = {}
+        load = types.MethodType(lambda ring, number: load_frame(number), ring)
+        stack = stack_of(_core.Cache(1 << 20), load)
+        read(stack, 0)
+        ring["stack"] = stack
+        ring["seen"] = Seen()  # which goes with it
+        gone.append(weakref.ref(ring["seen"]))
+        del ring, load, stack
+    gc.collect()
+    assert [seen() for seen in gone] == [None] * 20
 
 
 def test_a_ring_of_a_dataset_and_its_cache_is_let_go_of():
