@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from fastlegacy.errors import MountError
-from fastlegacy.faces.mount import _refuse, mountinfo
+from fastlegacy.faces.mount import _refuse, ending, mountinfo
 from fastlegacy.faces.mount.overlay import Overlay
 from fastlegacy.faces.mount.real import Caller, RealFolder
 from fastlegacy.faces.mount.virtual import VirtualEntries
@@ -122,7 +122,7 @@ class Served:
             assert stream
             stream.close()
         while mountinfo.find(folder):
-            mountinfo.remove_dead(folder)
+            ending.remove_dead(folder)
 
 
 @pytest.fixture

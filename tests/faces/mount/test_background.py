@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fastlegacy.errors import MountError
-from fastlegacy.faces.mount import mountinfo
+from fastlegacy.faces.mount import ending, mountinfo
 from fastlegacy.faces.mount.ask import ask
 from fastlegacy.faces.mount.background import Files
 from fastlegacy.faces.mount.logbook import log_file_of, name_of
@@ -63,7 +63,7 @@ def run(fuse: None, scan: str, folder: Path, state: Path) -> Iterator[Run]:
     yield start
     for each in used:
         while mountinfo.find(os.path.realpath(each)):
-            mountinfo.umount(each, lazy=True)
+            ending.umount(each, lazy=True)
 
 
 def pid_of(folder: Path) -> int:
@@ -84,7 +84,7 @@ def test_it_returns_when_the_mount_answers(run: Run, folder: Path, state: Path, 
         "/dev/null",
         *2 * [str(log_file_of(str(folder)))],
     ]
-    mountinfo.umount(folder, timeout_s=100)
+    ending.umount(folder, timeout_s=100)
     assert wait(lambda: not is_alive(pid))
     assert not noted.exists()
 
@@ -96,7 +96,7 @@ def test_the_end_of_who_started_it_does_not_end_it(run: Run, folder: Path, scan:
     shell = subprocess.run([sys.executable, "-c", script], start_new_session=True, timeout=60, check=False)
     assert shell.returncode == -signal.SIGHUP
     assert (folder / "data0001.raw").exists()
-    mountinfo.umount(folder, timeout_s=100)
+    ending.umount(folder, timeout_s=100)
 
 
 @pytest.mark.fuse
@@ -124,7 +124,7 @@ def test_log_and_pid_file_may_lie_in_the_folder(run: Run, folder: Path, wait: Wa
     assert run("--log-file", str(folder / "log"), "--pid-file", str(folder / "pid")).returncode == 0
     pid = pid_of(folder)
     assert (folder / "pid").read_text() == f"{pid}\n"
-    mountinfo.umount(folder, timeout_s=100)
+    ending.umount(folder, timeout_s=100)
     assert wait(lambda: not is_alive(pid))
     assert os.listdir(folder) == ["log"]
     assert "has ended" in (folder / "log").read_text()

@@ -8,6 +8,8 @@ import io
 import mmap
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +18,9 @@ from typing import Any
 
 import pytest
 
+from fastlegacy.errors import MountError
 from fastlegacy.faces.mount import mountinfo, rename
+from fastlegacy.faces.mount.ending import umount
 from fastlegacy.faces.mount.places import Places, is_dead_mount
 from fastlegacy.faces.mount.rename import recover, renamed
 
@@ -86,6 +90,40 @@ def test_what_the_kernel_remembers_of_a_dead_mount_does_not_keep_it_alive(serve:
     mount.process.wait()
     assert is_dead_mount(str(demo))
     serve().interrupt()
+
+
+@contextmanager
+def stopped(process: Any) -> Iterator[None]:
+    """Let a server do nothing, as one does whose disk hangs."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+_LOOK = """
+import sys
+from fastlegacy.faces.mount.checks import make_ready
+from fastlegacy.faces.mount.places import Places
+make_ready(Places.of(sys.argv[1]), rename=False)
+"""
+
+
+@pytest.mark.fuse
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_mount_that_hangs_can_be_ended(serve: Serve, demo: Path, lazy: bool) -> None:
+    mount = serve()
+    with stopped(mount.process):
+        # what looks at such a mount keeps it in use, and so must be another process
+        look = subprocess.run([sys.executable, "-c", _LOOK, f"{demo}/."], capture_output=True, text=True, timeout=100)
+        assert f", which does not answer; end it by: fastlegacy umount --lazy {demo}" in look.stderr
+        with pytest.raises(MountError, match=f"is unmounted, but its server .process {mount.process.pid}"):
+            umount(f"{demo.parent}/./{demo.name}/", lazy=lazy, timeout_s=0.2)
+        assert mountinfo.find(str(demo)) is None
+        assert os.listdir(demo) == ["kept.txt"]
+    mount.end()
 
 
 @pytest.mark.fuse

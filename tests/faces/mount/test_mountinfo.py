@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fastlegacy.errors import MountError
-from fastlegacy.faces.mount import mountinfo
+from fastlegacy.faces.mount import ending, mountinfo
 
 TEXT = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw
 40 22 0:37 / /data/with\040space rw,nosuid - fuse.fastlegacy /data/a,\040b.h5::/x rw,user_id=0
@@ -44,12 +44,12 @@ def test_this_machine_has_mounts() -> None:
 
 def test_a_folder_that_is_not_mounted(tmp_path: Path) -> None:
     with pytest.raises(MountError, match="is not a mount point"):
-        mountinfo.umount(tmp_path)
+        ending.umount(tmp_path)
 
 
 def test_a_mount_that_is_not_ours() -> None:
     with pytest.raises(MountError, match="not one of fastlegacy"):
-        mountinfo.umount("/proc")
+        ending.umount("/proc")
 
 
 def test_holders(tmp_path: Path) -> None:
@@ -70,7 +70,28 @@ def test_holders(tmp_path: Path) -> None:
 
 
 def test_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mountinfo.shutil, "which", lambda name: name == "fusermount3" or None)
-    assert mountinfo.unmount_command("/a b", lazy=True) == ["fusermount3", "-uz", "--", "/a b"]
-    monkeypatch.setattr(mountinfo.shutil, "which", lambda name: None)
-    assert mountinfo.unmount_command("/x") == ["umount", "--", "/x"]
+    monkeypatch.setattr(ending.shutil, "which", lambda name: name == "fusermount3" or None)
+    assert ending.unmount_command("/a b", lazy=True) == ["fusermount3", "-uz", "--", "/a b"]
+    monkeypatch.setattr(ending.shutil, "which", lambda name: None)
+    assert ending.unmount_command("/x") == ["umount", "--", "/x"]
+
+
+def test_a_mount_is_not_asked_for_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real" / "work").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "to").symlink_to("real/work")
+    folder = os.path.join(os.path.realpath(tmp_path), "real", "work")
+    asked: list[str] = []
+    lstat = os.lstat
+    monkeypatch.setattr(os, "lstat", lambda path, **more: (asked.append(os.fspath(path)), lstat(path, **more))[1])
+    monkeypatch.chdir(tmp_path / "real" / "work")
+    ways = (tmp_path / "link" / "work", f"{folder}/", f"{folder}/.", ".")
+    assert [mountinfo.resolved(way) for way in ways] == 4 * [folder]
+    assert folder in asked
+    asked.clear()
+    mounted = [mountinfo.Mount(1, "0:1", folder, mountinfo.TYPE, "scan.h5")]
+    monkeypatch.setattr(mountinfo, "mounts", lambda: mounted)
+    assert [mountinfo.resolved(way) for way in ways] == 4 * [folder]
+    assert folder not in asked
+    assert mountinfo.resolved(tmp_path / "to" / ".." / "work") == folder
+    assert mountinfo.resolved(tmp_path / "to") == folder

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fastlegacy.faces.mount import mountinfo
+from fastlegacy.faces.mount import ending, mountinfo
 from fastlegacy.testing.beside import errno_of
 
 NOBODY = 65534
@@ -37,7 +37,7 @@ def demo() -> Iterator[Path]:
     (above / "demo" / "kept.txt").write_text("kept")
     yield above / "demo"
     while mountinfo.find(str(above / "demo")):
-        mountinfo.umount(above / "demo", lazy=True)
+        ending.umount(above / "demo", lazy=True)
     shutil.rmtree(above)
 
 

@@ -16,7 +16,7 @@ import h5py
 import pytest
 
 from fastlegacy.errors import MountError
-from fastlegacy.faces.mount import mountinfo, session
+from fastlegacy.faces.mount import ending, mountinfo, session
 from fastlegacy.faces.mount.session import mount
 
 pytestmark = pytest.mark.fuse
@@ -69,7 +69,7 @@ def test_every_end_leaves_the_real_folder(
     assert (real / "new.txt").read_text() == "saved"
     if way.startswith("umount"):
         (tmp_path / "link").symlink_to(demo)
-        mountinfo.umount(f"{demo}/" if way == "umount" else tmp_path / "link")
+        ending.umount(f"{demo}/" if way == "umount" else tmp_path / "link")
         assert is_over(demo, real), "umount waits until all is clean"
     else:
         mount.process.send_signal(getattr(signal, way))
@@ -134,7 +134,7 @@ def test_kill_leaves_nothing_to_repair(serve: Serve, wait: Wait, demo: Path, rea
     mount.process.kill()
     # fusermount takes the dead mount away by itself, but on a busy machine not always
     if not wait(lambda: mountinfo.find(os.path.realpath(demo)) is None):
-        mountinfo.umount(demo, timeout_s=100)
+        ending.umount(demo, timeout_s=100)
     assert sorted(os.listdir(demo)) == ["kept.txt", "new.txt"]
     assert real.is_symlink(), "harmless, and replaced by the next mount"
     serve().interrupt()
@@ -163,7 +163,7 @@ def test_umount_of_a_dead_mount(serve: Serve, demo: Path) -> None:
     mount = serve(environment={"PATH": "/nonexistent"})
     mount.process.kill()
     mount.process.wait()
-    mountinfo.umount(demo, timeout_s=100)
+    ending.umount(demo, timeout_s=100)
     assert os.listdir(demo) == ["kept.txt"]
 
 
@@ -171,9 +171,9 @@ def test_a_mount_in_use(serve: Serve, demo: Path, real: Path) -> None:
     mount = serve()
     with open(demo / "data0001.img", "rb") as file:
         with pytest.raises(MountError, match=f"in use by process {os.getpid()}"):
-            mountinfo.umount(demo, timeout_s=100)
+            ending.umount(demo, timeout_s=100)
         assert file.read(8) == b"a header"
-    mountinfo.umount(demo, timeout_s=100)
+    ending.umount(demo, timeout_s=100)
     mount.end()
     assert is_over(demo, real)
 
@@ -182,7 +182,7 @@ def test_a_lazy_end_in_use(serve: Serve, demo: Path, real: Path, wait: Wait) -> 
     mount = serve()
     with open(demo / "data0001.img", "rb"):
         with pytest.raises(MountError, match=r"has not ended after 0\.2 s"):
-            mountinfo.umount(demo, lazy=True, timeout_s=0.2)
+            ending.umount(demo, lazy=True, timeout_s=0.2)
         assert os.listdir(demo) == ["kept.txt"]
     mount.end()
     assert is_over(demo, real)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from fastlegacy.faces.mount import covered, mountinfo, session
+from fastlegacy.faces.mount import covered, ending, mountinfo, session
 from fastlegacy.faces.mount import signals as module
 from fastlegacy.faces.mount.session import mount
 from fastlegacy.faces.mount.signals import ENDING, Signals
@@ -133,7 +133,7 @@ def ended(pid: int) -> int:
 
 def is_as_before(folder: Path) -> bool:
     if mountinfo.find(os.path.realpath(folder)):
-        mountinfo.remove_dead(os.path.realpath(folder))
+        ending.remove_dead(os.path.realpath(folder))
         return False
     return os.listdir(folder.parent) == [folder.name] and os.listdir(folder) == ["kept.txt"]
 

@@ -19,7 +19,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     not_for_windows("fastlegacy umount")
-    from fastlegacy.faces.mount.mountinfo import umount
+    from fastlegacy.faces.mount.ending import umount
 
     umount(args.folder, lazy=args.lazy)
     return 0

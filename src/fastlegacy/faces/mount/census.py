@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import os
 import pwd
-import threading
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -93,7 +92,7 @@ def _found(mount: Mount) -> Found:
 
 def _state(folder: str) -> tuple[str, str]:
     """Tell whether a mount whose server does not answer a question answers the kernel."""
-    code = _answer(folder)
+    code = looked(folder, _LOOK_S)
     if code in GONE:
         return State.DEAD, f"fastlegacy umount {folder}; nothing is lost"
     if code == errno.EACCES:
@@ -101,16 +100,6 @@ def _state(folder: str) -> tuple[str, str]:
     if code is None:
         return State.SILENT, f"it hangs: look whether its source can be read; fastlegacy umount --lazy {folder}"
     return State.SILENT, "it works, but cannot be asked: it was started with another FASTLEGACY_RUN, or is an older one"
-
-
-def _answer(folder: str) -> int | None:
-    """Return the errno of a look at a folder, 0 if it is well, None if there is no answer."""
-    codes: list[int] = []
-    # a thread that waits for a mount does not keep the program from ending
-    thread = threading.Thread(target=lambda: codes.append(looked(folder)), daemon=True)
-    thread.start()
-    thread.join(_LOOK_S)
-    return codes[0] if codes else None
 
 
 def _noted_pid(folder: str) -> int | None:

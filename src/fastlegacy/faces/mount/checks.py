@@ -10,7 +10,8 @@ from contextlib import suppress
 from fastlegacy.errors import MountError
 from fastlegacy.faces.mount import mountinfo
 from fastlegacy.faces.mount.covered import check_link, remove_stale_link
-from fastlegacy.faces.mount.places import Places, is_dead_mount
+from fastlegacy.faces.mount.ending import remove_dead, unmount_command
+from fastlegacy.faces.mount.places import GONE, Places, looked
 from fastlegacy.faces.mount.rename import recover
 
 __all__ = ["make_ready", "remove_made"]
@@ -72,18 +73,20 @@ def _check_mounts(folder: str) -> None:
     mount = mountinfo.find(folder)
     if mount is None:
         return
-    dead = is_dead_mount(folder)
+    code = looked(folder)
+    dead = code in GONE
     if mountinfo.find(folder) != mount:
         _check_mounts(folder)  # it was taken away meanwhile, by whoever watches over it
         return
-    command = " ".join(mountinfo.unmount_command(folder, lazy=dead))
+    command = " ".join(unmount_command(folder, lazy=dead))
     if mount.is_ours and dead:
         _log.warning("the server of the mount on %s is gone: the dead mount is removed (%s)", folder, command)
-        mountinfo.remove_dead(folder)
+        remove_dead(folder)
         _check_mounts(folder)  # there may be another one below
     elif mount.is_ours:
-        hint = f"end it by: fastlegacy umount {folder}"
-        raise MountError(f"{folder} is a mount of fastlegacy already (of {mount.source})", hint=hint)
+        hangs = "" if code is not None else ", which does not answer"
+        hint = f"end it by: fastlegacy umount {'--lazy ' if hangs else ''}{folder}"
+        raise MountError(f"{folder} is a mount of fastlegacy already (of {mount.source}){hangs}", hint=hint)
     elif dead:
         raise MountError(f"there is a dead mount on {folder} (type {mount.kind})", hint=f"remove it by: {command}")
     else:

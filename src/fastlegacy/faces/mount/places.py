@@ -7,9 +7,11 @@ import errno
 import os
 import re
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastlegacy.faces.mount.mountinfo import resolved
 from fastlegacy.faces.mount.win32 import process_started
 
 __all__ = ["GONE", "Places", "is_alive", "is_dead_mount", "looked", "server_pid_of_link", "started_at"]
@@ -17,6 +19,7 @@ __all__ = ["GONE", "Places", "is_alive", "is_dead_mount", "looked", "server_pid_
 # what a look at a mount fails with whose server is gone, or goes just then
 GONE = {errno.ENOTCONN, errno.ECONNABORTED}
 
+_PATIENCE_S = 5.0
 _LINK_TARGET = re.compile(r"/proc/(\d+)/fd/\d+")
 
 
@@ -41,18 +44,28 @@ class Places:
     @classmethod
     def of(cls, folder: str | os.PathLike[str]) -> Places:
         """Return the places for a folder as the user has typed it (trailing slashes, relative, through links)."""
-        path = os.path.realpath(os.fspath(folder))
+        path = resolved(folder)
         return cls(path, f"{path}_real", f"{path}.fastlegacy.json")
 
 
-def looked(folder: str) -> int:
-    """Return the errno of a look at a folder, 0 if it is well. It lasts until the server of a mount has answered."""
-    try:
-        os.stat(folder)
-        os.statvfs(folder)  # which the kernel never answers from what it remembers
-    except OSError as error:
-        return error.errno or errno.EIO
-    return 0
+def looked(folder: str, patience_s: float = _PATIENCE_S) -> int | None:
+    """Return the errno of a look at a folder, 0 if it is well, None if its server does not answer in time."""
+    codes: list[int] = []
+
+    def look() -> None:
+        try:
+            os.stat(folder)
+            os.statvfs(folder)  # which the kernel never answers from what it remembers
+        except OSError as error:
+            codes.append(error.errno or errno.EIO)
+        else:
+            codes.append(0)
+
+    # a thread that waits for a mount does not keep the program from ending
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(patience_s)
+    return codes[0] if codes else None
 
 
 def is_dead_mount(folder: str) -> bool:
