@@ -114,6 +114,15 @@ def test_a_job_that_fails_is_told_and_the_next_one_done(caplog: pytest.LogCaptur
     assert "internal error while measuring ahead: invalid literal" in caplog.text
 
 
+def test_many_jobs_that_fail_alike_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    end = threading.Event()
+    crew = Crew(1)
+    crew.add([*[partial(int, "no number")] * 50, partial([].pop), *[partial(int, "another")] * 50, end.set])
+    assert end.wait(LONG_S)
+    crew.stop(LONG_S)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+
+
 def test_without_threads_to_be_had_nothing_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

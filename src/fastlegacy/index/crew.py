@@ -39,6 +39,7 @@ class Crew:
         # a thread on its way out is still one to wait for, but takes no job any more
         self._working = self._idle = 0
         self._stopped = False
+        self._seen: set[type[Exception]] = set()  # kinds of errors that were told
 
     def add(self, jobs: Iterable[Job], rest: Job | None = None) -> None:
         """Take jobs, and start threads as needed. After :meth:`stop` they are dropped.
@@ -85,9 +86,9 @@ class Crew:
     def _run(self, rest: Job | None) -> None:
         try:
             while (job := self._next()) is not None:
-                _do(job)
+                self._do(job)
             if rest is not None and not self._stopped:
-                _do(rest)
+                self._do(rest)
         finally:
             with self._condition:
                 self._threads.discard(threading.current_thread())
@@ -102,10 +103,11 @@ class Crew:
             self._working -= 1
             return None
 
-
-def _do(job: Job) -> None:
-    try:
-        job()
-    except Exception as error:
-        # nobody waits for it, and the other jobs are to be done
-        _log.exception("internal error while measuring ahead: %s", error)
+    def _do(self, job: Job) -> None:
+        try:
+            job()
+        except Exception as error:
+            # nobody waits for it, and the other jobs, of which there may be a million, are to be done
+            level = logging.DEBUG if type(error) in self._seen else logging.ERROR
+            self._seen.add(type(error))
+            _log.log(level, "internal error while measuring ahead: %s", error, exc_info=True)
