@@ -11,11 +11,11 @@ from typing import Any
 
 from fastlegacy.errors import MountError
 from fastlegacy.faces.mount.ask import ask_mount
+from fastlegacy.faces.mount.ending import server_pid
 from fastlegacy.faces.mount.figures import Figures
 from fastlegacy.faces.mount.meeting import owner_of
 from fastlegacy.faces.mount.mountinfo import Mount, ours
-from fastlegacy.faces.mount.places import GONE, Places, looked, server_pid_of_link
-from fastlegacy.faces.mount.rename import server_pid_of_journal
+from fastlegacy.faces.mount.places import GONE, Places, looked
 
 __all__ = ["Found", "State", "census"]
 
@@ -76,7 +76,7 @@ def census() -> list[Found]:
 def _found(mount: Mount) -> Found:
     owner = owner_of(mount)
     user = "" if owner is None else _name(owner)
-    pid = _noted_pid(mount.folder)
+    pid = server_pid(Places.at(mount.folder))
     if os.geteuid() not in (0, owner):
         return Found(mount.folder, mount.source, user, State.OF_ANOTHER_USER, f"ask {user}, or root", pid)
     try:
@@ -100,12 +100,6 @@ def _state(folder: str) -> tuple[str, str]:
     if code is None:
         return State.SILENT, f"it hangs: look whether its source can be read; fastlegacy umount --lazy {folder}"
     return State.SILENT, "it works, but cannot be asked: it was started with another FASTLEGACY_RUN, or is an older one"
-
-
-def _noted_pid(folder: str) -> int | None:
-    # its own path is taken as it is: to resolve it would ask the mount
-    places = Places(folder, f"{folder}_real", f"{folder}.fastlegacy.json")
-    return server_pid_of_link(places.real) or server_pid_of_journal(places.journal)
 
 
 def _name(uid: int) -> str:

@@ -14,7 +14,7 @@ from fastlegacy.faces.mount import mountinfo
 from fastlegacy.faces.mount.places import Places, is_alive, is_dead_mount, server_pid_of_link
 from fastlegacy.faces.mount.rename import server_pid_of_journal
 
-__all__ = ["remove_dead", "umount", "unmount_command"]
+__all__ = ["remove_dead", "server_pid", "umount", "unmount_command"]
 
 _POLL_S = 0.02
 
@@ -25,6 +25,11 @@ def unmount_command(folder: str, *, lazy: bool = False) -> list[str]:
         if shutil.which(program):
             return [program, "-uz" if lazy else "-u", "--", folder]
     return ["umount", *(["-l"] if lazy else []), "--", folder]
+
+
+def server_pid(places: Places) -> int | None:
+    """Return the process that is noted beside a mount as its server, None if there is none. The mount is not asked."""
+    return server_pid_of_link(places.real) or server_pid_of_journal(places.journal)
 
 
 def umount(folder: str | os.PathLike[str], timeout_s: float = 10, lazy: bool = False) -> None:
@@ -46,9 +51,9 @@ def umount(folder: str | os.PathLike[str], timeout_s: float = 10, lazy: bool = F
     """
     places = Places.of(folder)
     _check_ours(places.folder)
-    pid = server_pid_of_link(places.real) or server_pid_of_journal(places.journal)
+    pid = server_pid(places)
     # a mount is looked at only where nobody is known to serve it: if it hangs, the look itself would keep it in use
-    served = pid is not None and is_alive(pid) and (os.path.exists(places.real) or os.path.lexists(places.journal))
+    served = pid is not None and is_alive(pid) and os.path.exists(places.real)
     dead = not served and is_dead_mount(places.folder)
     _run_unmount(places.folder, lazy=lazy or dead, server=pid)
     if pid is None or dead:

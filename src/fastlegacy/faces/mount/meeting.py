@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastlegacy.errors import MountError
-from fastlegacy.faces.mount.mountinfo import Mount, mounts, ours
+from fastlegacy.faces.mount.mountinfo import Mount, mounts, ours, resolved
 from fastlegacy.faces.mount.places import Places
 
 __all__ = ["MeetingPoint", "connected", "meeting_point", "mount_above", "owner_of", "run_folder"]
@@ -182,7 +182,7 @@ def _is_answered(path: str) -> bool:
 
 def mount_above(path: str | os.PathLike[str]) -> tuple[Mount, str] | None:
     """Return the mount of fastlegacy that a path is in, and the path in it (``""``: the mount itself); or None."""
-    real = os.path.realpath(path)
+    real = resolved(path)
     found: dict[str, Mount] = {mount.folder: mount for mount in mounts()}  # of several on one folder the topmost
     above = real
     while above not in found and above != "/":
@@ -216,7 +216,7 @@ def _behind_mounts(folder: str) -> Iterator[str]:
     """Yield the paths of a folder behind mounts of ours that cover it: through a mount, nobody meets a socket."""
     for mount in ours():
         if f"{folder}/".startswith(f"{mount.folder}/"):
-            yield f"{Places.of(mount.folder).real}{folder[len(mount.folder) :]}"
+            yield f"{Places.at(mount.folder).real}{folder[len(mount.folder) :]}"
 
 
 def _connection(folder: str, name: str) -> socket.socket | None:

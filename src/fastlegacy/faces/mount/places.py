@@ -44,7 +44,11 @@ class Places:
     @classmethod
     def of(cls, folder: str | os.PathLike[str]) -> Places:
         """Return the places for a folder as the user has typed it (trailing slashes, relative, through links)."""
-        path = resolved(folder)
+        return cls.at(resolved(folder))
+
+    @classmethod
+    def at(cls, path: str) -> Places:
+        """Return the places for a folder whose path is absolute and without links."""
         return cls(path, f"{path}_real", f"{path}.fastlegacy.json")
 
 
