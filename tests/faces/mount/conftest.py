@@ -103,6 +103,16 @@ class Served:
         self.process.send_signal(signal.SIGINT)
         return self.end()
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let it do nothing meanwhile, as one does whose disk hangs."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def fails(self) -> str:
         """Wait for the end of a mount that was not possible; return the message."""
         _, err = self.process.communicate(timeout=100)

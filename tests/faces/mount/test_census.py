@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -89,12 +88,8 @@ def test_a_mount_that_hangs_keeps_nobody_waiting_for_long(
     mount = serve()
     monkeypatch.setattr(module, "_ANSWER_S", 0.2)
     monkeypatch.setattr(module, "_LOOK_S", 0.2)
-    mount.process.send_signal(signal.SIGSTOP)
-    try:
-        os.waitid(os.P_PID, mount.process.pid, os.WSTOPPED)
+    with mount.stopped():
         only = found(tmp_path / "demo")
-    finally:
-        mount.process.send_signal(signal.SIGCONT)
     assert only.state == State.SILENT
     assert "it hangs" in only.advice
     assert only.pid == mount.process.pid, "by its link to the real folder"

@@ -92,17 +92,6 @@ def test_what_the_kernel_remembers_of_a_dead_mount_does_not_keep_it_alive(serve:
     serve().interrupt()
 
 
-@contextmanager
-def stopped(process: Any) -> Iterator[None]:
-    """Let a server do nothing, as one does whose disk hangs."""
-    process.send_signal(signal.SIGSTOP)
-    try:
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-        yield
-    finally:
-        process.send_signal(signal.SIGCONT)
-
-
 _LOOK = """
 import sys
 from fastlegacy.faces.mount.checks import make_ready
@@ -115,7 +104,7 @@ make_ready(Places.of(sys.argv[1]), rename=False)
 @pytest.mark.parametrize("lazy", [False, True])
 def test_a_mount_that_hangs_can_be_ended(serve: Serve, demo: Path, lazy: bool) -> None:
     mount = serve()
-    with stopped(mount.process):
+    with mount.stopped():
         # what looks at such a mount keeps it in use, and so must be another process
         look = subprocess.run([sys.executable, "-c", _LOOK, f"{demo}/."], capture_output=True, text=True, timeout=100)
         assert f", which does not answer; end it by: fastlegacy umount --lazy {demo}" in look.stderr

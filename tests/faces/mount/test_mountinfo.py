@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reading the list of mounts; what can be said of mounts that are not ours."""
+"""Reading the list of mounts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fastlegacy.errors import MountError
-from fastlegacy.faces.mount import ending, mountinfo
+from fastlegacy.faces.mount import mountinfo
 
 TEXT = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw
 40 22 0:37 / /data/with\040space rw,nosuid - fuse.fastlegacy /data/a,\040b.h5::/x rw,user_id=0
@@ -42,16 +41,6 @@ def test_this_machine_has_mounts() -> None:
     assert mountinfo.find("/") is not None
 
 
-def test_a_folder_that_is_not_mounted(tmp_path: Path) -> None:
-    with pytest.raises(MountError, match="is not a mount point"):
-        ending.umount(tmp_path)
-
-
-def test_a_mount_that_is_not_ours() -> None:
-    with pytest.raises(MountError, match="not one of fastlegacy"):
-        ending.umount("/proc")
-
-
 def test_holders(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "sub").mkdir()
@@ -67,13 +56,6 @@ def test_holders(tmp_path: Path) -> None:
     ) as child:
         assert child.pid in mountinfo.holders(folder, working_folder_only=True)
         child.communicate(b"\n")
-
-
-def test_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ending.shutil, "which", lambda name: name == "fusermount3" or None)
-    assert ending.unmount_command("/a b", lazy=True) == ["fusermount3", "-uz", "--", "/a b"]
-    monkeypatch.setattr(ending.shutil, "which", lambda name: None)
-    assert ending.unmount_command("/x") == ["umount", "--", "/x"]
 
 
 def test_a_mount_is_not_asked_for_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
