@@ -2,7 +2,8 @@
  *
  * Names of virtual files and paths in a mount: any names, numbers and paths. A name belongs to at most one index of a
  * series, and that has this name; a listing tells each index once, in parts of any size; the folder that is found for a
- * path is below the real folder, and no link is on the way: so says the kernel itself (openat2). Nothing stays open.
+ * path is below the real folder, and no link is on the way: so says the kernel itself (openat2). A folder that is told
+ * of is one that was told: the real one, or a virtual one as if it were made there. Nothing stays open.
  */
 #define _GNU_SOURCE
 #include <linux/openat2.h>
@@ -160,6 +161,25 @@ static void check_folder(const char *path)
     }
 }
 
+/* What was told of a folder (IN: the attributes that are told of it). */
+static void check_told_folder(const fl_names *t, const char *path, const struct stat *out, uint64_t version)
+{
+    fl_listing *l = fl_listing_take((fl_names *)t, path, strlen(path));
+    REQUIRE(l && version == l->version && S_ISDIR(out->st_mode));
+    REQUIRE(!l->inode || out->st_ino == l->inode);
+    struct stat real;
+    const char *name = strrchr(path, '/') + 1;
+    int code = *name ? fl_real_stat(t->dirfd, path, name, &real) : fstat(t->dirfd, &real) ? errno : 0;
+    REQUIRE(code == 0 || code == ENOENT);
+    REQUIRE(code || (real.st_mode == out->st_mode && real.st_uid == out->st_uid && real.st_gid == out->st_gid));
+    if (code) { /* its parts that are there are those of this process in /proc */
+        REQUIRE(l->mtime_ns != FL_NO_TIME && out->st_mtim.tv_sec * 1000000000 + out->st_mtim.tv_nsec == l->mtime_ns);
+        mode_t mode = out->st_mode & 07777;
+        REQUIRE((int64_t)out->st_nlink == 2 + l->folders && out->st_size == 0 && (mode == 0555 || mode == 0500));
+    }
+    fl_listing_leave((fl_names *)t, l);
+}
+
 static void check_stat(fl_names *t, const char *path, int64_t size)
 {
     struct stat out;
@@ -167,6 +187,9 @@ static void check_stat(fl_names *t, const char *path, int64_t size)
     int before = fl_names_stat(t, path, &out, &version), has = fl_names_has(t, path);
     REQUIRE(before != FL_IS_VIRTUAL || has);
     REQUIRE(before != FL_IS_REAL || !S_ISDIR(out.st_mode));
+    if (before == FL_IS_FOLDER)
+        check_told_folder(t, path, &out, version);
+    fl_names_learn_folder(t, path, size * 1000000001, fl_epoch(t));
     int64_t sizes[] = {size, -1, size / 2, 0, INT64_MAX};
     fl_names_learn(t, path, sizes, 1 + size % 5, fl_epoch(t));
     if (fl_names_stat(t, path, &out, &version) == FL_IS_VIRTUAL) {
@@ -183,6 +206,21 @@ static int next_descriptor(void)
     int fd = open("/", O_PATH | O_CLOEXEC);
     REQUIRE(fd >= 0 && close(fd) == 0);
     return fd;
+}
+
+/* Tell of a folder in the one that was told of: of a real one, of none, of a file, of a link. */
+static void tell_of_one_below(fl_names *t, const fl_listing *above)
+{
+    static const char *names[] = {"fd", "etc", "status", "cwd"};
+    char path[MOST_PATH];
+    fl_listing *l = calloc(1, sizeof *l);
+    REQUIRE(l);
+    snprintf(path, sizeof path, "%s/%s", above->path[1] ? above->path : "", names[above->seed & 3]);
+    *l = (fl_listing){.path = strdup(path), .epoch = 1, .version = 7, .mtime_ns = FL_NO_TIME};
+    l->inode = above->seed >> 2, l->folders = above->seed >> 5;
+    l->series = calloc(1, sizeof *l->series);
+    REQUIRE(l->path && l->series);
+    fl_listing_enter(t, l);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -203,6 +241,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int i = 0; i < l->n; i++)
         make_series(&l->series[i], &in);
     fl_listing_enter(t, l);
+    tell_of_one_below(t, l);
+    check_stat(t, "/", 1);
     for (int i = 0; i < MOST_PARTS && in.size; i++) {
         char path[MOST_PATH];
         make_path(l, &in, path);
